@@ -1,0 +1,5 @@
+//! See the library.
+
+#![forbid(unsafe_code)]
+
+fn main() {}

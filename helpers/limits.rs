@@ -1,0 +1,75 @@
+//! Every number that bounds what comes from outside, decided here and nowhere else.
+
+#![forbid(unsafe_code)]
+
+use core::time::Duration;
+
+/// The longest path that is taken as an argument, in bytes, with the final NUL (Linux's `PATH_MAX`).
+pub const PATH_BYTES: usize = 4096;
+
+/// The longest single file name, in bytes (Linux's `NAME_MAX`).
+pub const NAME_BYTES: usize = 255;
+
+/// The longest symbolic link target, in bytes, without a final NUL.
+pub const LINK_BYTES: usize = PATH_BYTES - 1;
+
+/// The deepest directory below a sandbox that is copied; a directory in the sandbox itself has depth 1.
+pub const DEPTH: usize = 16_384;
+
+/// The most entries of a sandbox (files, directories, links, things left out together).
+pub const ENTRIES: u64 = 10_000_000;
+
+/// The most bytes of data of a sandbox, holes not counted.
+pub const DATA_BYTES: u64 = 16 << 40;
+
+/// The longest line that a helper reports, in bytes.
+pub const REPORT_BYTES: usize = 1024;
+
+/// How many things that were left out are named one by one in a report; the rest is only counted.
+pub const LEFT_OUT_NAMED: usize = 20;
+
+/// How much of what the switcher prints is kept for the report, in bytes.
+pub const SWITCHER_OUTPUT_BYTES: usize = 512;
+
+/// How long a switcher may take until the peer's greeting arrives. Mapping services can be slow.
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the other side of a copy may be silent before it is given up.
+pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long a whole setup or cleanup may take.
+pub const COPY_DEADLINE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long a switcher may take to end after its peer has done its work.
+pub const SWITCHER_END_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The most retries (the argument R) that a caller may ask for.
+pub const RETRIES: u32 = 1000;
+
+/// The largest least delay between two tries (the argument D), in seconds.
+pub const RETRY_DELAY_SECONDS: u32 = 3600;
+
+/// The longest pause between two tries, whatever the back-off says.
+pub const RETRY_DELAY_MOST: Duration = Duration::from_secs(600);
+
+/// The largest process id of any Linux kernel (`PID_MAX_LIMIT`).
+pub const PID_MAX: u32 = 4_194_304;
+
+/// The largest signal number; 0 asks only whether the process could be signalled.
+pub const SIGNAL_MAX: u32 = 64;
+
+/// The largest proxy credential, in bytes. Real ones have 3 to 30 KiB.
+pub const PROXY_BYTES: u64 = 1 << 20;
+
+/// The most bytes of environment on the channel, final NUL included: what Linux gives argv and environment together
+/// at the most (three quarters of the 8 MiB default stack), so that nothing larger could be executed anyway.
+pub const ENVIRONMENT_BYTES: usize = 6 << 20;
+
+/// The most variables on the channel: each costs the kernel a pointer out of the same 6 MiB.
+pub const ENVIRONMENT_ENTRIES: usize = ENVIRONMENT_BYTES / 8;
+
+/// The longest error text on the environment channel, final NUL not counted (what the Starter reads).
+pub const CHANNEL_ERROR_BYTES: usize = 255;
+
+/// How long the Starter may take for one step of the environment channel.
+pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(60);

@@ -1,0 +1,134 @@
+//! The only module with `unsafe`: what rustix does not offer safely.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_long};
+use std::io;
+use std::os::fd::RawFd;
+
+/// The largest signal number of Linux.
+const SIGNAL_LAST: i32 = 64;
+
+/// The kernel's `struct sigaction`, large enough for every architecture, all zero: `SIG_DFL`, no flags, empty mask.
+const DEFAULT_ACTION: [u64; 4] = [0; 4];
+
+/// The kernel's `SIG_IGN` in the first word (the handler).
+const IGNORE_ACTION: [u64; 4] = [1, 0, 0, 0];
+
+/// The size of the kernel's signal set in bytes.
+const KERNEL_SIGSET_BYTES: usize = 8;
+
+fn set_action(signal: i32, action: &[u64; 4]) {
+    // SAFETY: the kernel reads one `struct sigaction` (at most 32 bytes) from `action`, which lives through the call, and
+    // writes nothing because the third argument is null. No handler is installed, only SIG_DFL or SIG_IGN, so no code of
+    // ours can be entered asynchronously. It fails for SIGKILL and SIGSTOP only, which cannot be changed anyway. The raw
+    // call is used because libc hides the real-time signals that it uses itself, and those are inherited too.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigaction,
+            c_long::from(signal),
+            action.as_ptr(),
+            core::ptr::null::<u64>(),
+            KERNEL_SIGSET_BYTES,
+        );
+    }
+}
+
+/// Gives every signal its default disposition and unblocks all.
+///
+/// Rust's start-up ignores SIGPIPE and callers leave what they like; neither is for the programs that we execute.
+pub fn reset_signals() {
+    for signal in 1..=SIGNAL_LAST {
+        set_action(signal, &DEFAULT_ACTION);
+    }
+    let empty = 0_u64;
+    // SAFETY: the kernel reads eight bytes from `empty` and writes nothing because the old set is null.
+    unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            c_long::from(libc::SIG_SETMASK),
+            &raw const empty,
+            core::ptr::null::<u64>(),
+            KERNEL_SIGSET_BYTES,
+        );
+    }
+}
+
+/// Ignores SIGPIPE and SIGXFSZ, so that a closed socket or a file size limit is an error that is reported.
+pub fn ignore_write_signals() {
+    set_action(libc::SIGPIPE, &IGNORE_ACTION);
+    set_action(libc::SIGXFSZ, &IGNORE_ACTION);
+}
+
+/// Blocks `signals`, so that they can be taken from a signalfd or waited for.
+///
+/// # Errors
+/// The kernel's, for a number that is no signal.
+pub fn block_signals(signals: &[i32]) -> io::Result<()> {
+    let set = signal_set(signals);
+    // SAFETY: the kernel reads eight bytes from `set` and writes nothing because the old set is null.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_rt_sigprocmask,
+            c_long::from(libc::SIG_BLOCK),
+            &raw const set,
+            core::ptr::null::<u64>(),
+            KERNEL_SIGSET_BYTES,
+        )
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The kernel's signal set with these members; numbers out of range are left out.
+fn signal_set(signals: &[i32]) -> u64 {
+    signals
+        .iter()
+        .filter_map(|signal| u32::try_from(*signal).ok()?.checked_sub(1))
+        .filter_map(|bit| 1_u64.checked_shl(bit))
+        .fold(0, |set, bit| set | bit)
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// # Errors
+/// The kernel's; a kernel or filter without `close_range` is asked through `/proc/self/fd` instead.
+pub fn close_from(first: RawFd) -> io::Result<()> {
+    let Ok(start) = u32::try_from(first) else { return Err(io::ErrorKind::InvalidInput.into()) };
+    // SAFETY: called before this process has opened anything of its own (or right before it executes another program), so
+    // no descriptor that is closed here has an owner that would use or close it later.
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, c_long::from(start), c_long::from(u32::MAX), 0 as c_long) };
+    if result == 0 {
+        return Ok(());
+    }
+    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd >= first)
+        .collect();
+    for fd in open {
+        // SAFETY: as above; the directory's own descriptor is in the list but already closed, which the kernel answers with EBADF.
+        unsafe { libc::close(fd) };
+    }
+    Ok(())
+}
+
+/// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH and no
+/// shell for a file without an interpreter line. Returns only when that failed, with the reason.
+///
+/// Both lists are of NUL-terminated strings; what the caller must not pass on has to be closed or marked before.
+pub fn exec<'a>(
+    program: &CStr,
+    arguments: impl Iterator<Item = &'a CStr>,
+    environment: impl Iterator<Item = &'a CStr>,
+) -> io::Error {
+    let null_terminated = |list: &mut dyn Iterator<Item = &'a CStr>| -> Vec<*const c_char> {
+        list.map(CStr::as_ptr).chain(core::iter::once(core::ptr::null())).collect()
+    };
+    let (mut arguments, mut environment) = (arguments, environment);
+    let argv = null_terminated(&mut arguments);
+    let envp = null_terminated(&mut environment);
+    // SAFETY: `program` and every element of both arrays are NUL-terminated strings that outlive the call ('a), and both
+    // arrays end with a null pointer.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+    io::Error::last_os_error()
+}
