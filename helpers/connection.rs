@@ -186,7 +186,8 @@ impl Connection {
                 packet.descriptors.extend(descriptors);
             }
         }
-        if received.flags.contains(ReturnFlags::CTRUNC) {
+        // The buffer is rounded up, so that one more than the most may still have fitted.
+        if received.flags.contains(ReturnFlags::CTRUNC) || packet.descriptors.len() > PACKET_DESCRIPTORS {
             packet.descriptors.clear();
             return Err(Broken::Malformed("more descriptors in a packet than there is room for"));
         }

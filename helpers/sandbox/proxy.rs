@@ -58,7 +58,8 @@ pub fn is_whole(pem: &[u8]) -> bool {
                 open = None;
             }
             (Some((_, body)), None, None) => body.line(line),
-            (None, None, None) => {}
+            // Between blocks there may be text, but not the beginning of what would have been one.
+            (None, None, None) if !line.starts_with(b"-") => {}
             _ => return false,
         }
     }
