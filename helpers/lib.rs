@@ -27,11 +27,20 @@
 )]
 
 pub mod argv;
+pub mod cleanup;
 pub mod confine;
 pub mod connection;
 pub mod escape;
+pub mod handover;
+pub mod json;
+pub mod kill;
 pub mod limits;
 pub mod outcome;
+pub mod peer;
 pub mod program;
+pub mod run;
 pub mod sandbox;
+pub mod setup;
+pub mod switch;
 pub mod sys;
+pub mod update_proxy;

@@ -32,10 +32,16 @@ pub const LEFT_OUT_NAMED: usize = 20;
 pub const SWITCHER_OUTPUT_BYTES: usize = 512;
 
 /// How long a switcher may take until the peer's greeting arrives. Mapping services can be slow.
-pub const GREETING_DEADLINE: Duration = Duration::from_secs(120);
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.
+pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// How long the target side may take to undo its part after a failure.
+pub const UNDO_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a whole setup or cleanup may take.
 pub const COPY_DEADLINE: Duration = Duration::from_secs(24 * 3600);
