@@ -17,8 +17,7 @@ use crate::sandbox::walk::{CHANGE, DIRECTORY, Walk, mode_of};
 use crate::sandbox::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
 use core::time::Duration;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timestamps, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FileType, Mode, OFlags, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -70,6 +69,15 @@ struct Pending {
     path_length: usize,
 }
 
+/// What is the same for all files that we make in one tree; learnt from the first.
+#[derive(Clone, Copy)]
+struct OwnKind {
+    /// The file system that they are on. On some, files and directories do not show the same one.
+    device: u64,
+    /// Whether a file is created with just the mode that was asked for; a default ACL of a directory above could change it.
+    exact: bool,
+}
+
 struct Receiver<'a> {
     connection: &'a Connection,
     from: From<'a>,
@@ -78,6 +86,7 @@ struct Receiver<'a> {
     report: Report,
     links: Option<(OwnedFd, Component)>,
     copier: Copier,
+    own_kind: Option<OwnKind>,
     totals: Totals,
     progress: Progress,
     next_news: Instant,
@@ -104,11 +113,14 @@ pub fn receive_tree(
         walk: Walk::new(duplicate()?),
         report: Report::default(),
         links: None,
-        copier: Copier::default(),
+        copier: Copier::new(root.as_fd()),
+        own_kind: None,
         totals: Totals::default(),
         progress,
         next_news: Instant::now(),
     };
+    // Every mode is given explicitly.
+    rustix::process::umask(Mode::empty());
     let mut packet = Packet::default();
     loop {
         connection.receive(&mut packet).or_fail(|| "receiving the sandbox")?;
@@ -123,7 +135,7 @@ pub fn receive_tree(
         if files.next().is_some() {
             return Err(broken("descriptors without a file record"));
         }
-        receiver.tell_news();
+        tell_news(&receiver.totals, connection, &mut receiver.progress, &mut receiver.next_news);
         if let Some((mode, mtime)) = end {
             receiver.drop_links()?;
             return Ok(Received { totals: receiver.totals, left_out: receiver.report.left_out, mode, mtime });
@@ -260,40 +272,49 @@ impl Receiver<'_> {
     fn file(&mut self, name: &Component, from: &OwnedFd) -> Outcome {
         let source = Metadata::of(from).map_err(|errno| self.failure("look at the file", name, errno))?;
         if source.kind != FileType::RegularFile {
-            return Err(broken("a descriptor that is not of a regular file"));
+            self.leave_out(name, Reason::Special);
+            return Ok(());
         }
         if source.links > 1 && self.linked(name, &source)? {
             self.totals.hard_links = self.totals.hard_links.saturating_add(1);
             return Ok(());
         }
+        let mode = mode_of(source.mode & KEPT_MODE);
         let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let own = openat(self.walk.directory(), name.c_str(), flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| unmade(self, errno))?;
-        if Metadata::of(&own).map_err(|errno| unmade(self, errno))?.device() != source.device() {
-            return Err(broken("a descriptor of a file on another file system"));
+        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start.
+        let own = openat(self.walk.directory(), name.c_str(), flags, mode).map_err(|errno| unmade(self, errno))?;
+        let own_kind = match self.own_kind {
+            Some(known) => known,
+            None => {
+                let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
+                *self.own_kind.insert(OwnKind { device: made.device(), exact: mode_of(made.mode) == mode })
+            }
+        };
+        if own_kind.device != source.device() {
+            unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty()).map_err(|errno| unmade(self, errno))?;
+            self.leave_out(name, Reason::OtherFileSystem);
+            return Ok(());
         }
         self.content(name, &source, from, &own)?;
-        let times: Timestamps = source.mtime.into();
-        if source.mode & KEPT_MODE != 0o600 {
-            fchmod(&own, mode_of(source.mode & KEPT_MODE)).map_err(|errno| unmade(self, errno))?;
+        if !own_kind.exact {
+            fchmod(&own, mode).map_err(|errno| unmade(self, errno))?;
         }
-        futimens(&own, &times).map_err(|errno| unmade(self, errno))?;
+        futimens(&own, &source.mtime.into()).map_err(|errno| unmade(self, errno))?;
         self.totals.files = self.totals.files.saturating_add(1);
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
     }
 
     fn content(&mut self, name: &Component, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
-        let mut copier = std::mem::take(&mut self.copier);
+        let Receiver { copier, totals, connection, progress, next_news, .. } = self;
         let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
-            self.totals.bytes = self.totals.bytes.saturating_add(bytes);
-            if self.totals.bytes > limits::DATA_BYTES {
+            totals.bytes = totals.bytes.saturating_add(bytes);
+            if totals.bytes > limits::DATA_BYTES {
                 return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
             }
-            self.tell_news();
+            tell_news(totals, connection, progress, next_news);
             Ok(())
         });
-        self.copier = copier;
         copied.map_err(|why| match why {
             Uncopied::Stopped(failure) => failure,
             Uncopied::Changed => self.changed(name),
@@ -346,15 +367,15 @@ impl Receiver<'_> {
         drop(opened);
         remove_directory(self.root.as_fd(), name.c_str()).or_fail(|| "cannot remove the index of hard links")
     }
+}
 
-    /// Tells the sender and who watches, but not too often.
-    fn tell_news(&mut self) {
-        let now = Instant::now();
-        self.progress.show(&self.totals);
-        if now >= self.next_news {
-            self.connection.send_if_room(&Message::Progress(self.totals).encode());
-            self.next_news = now.checked_add(NEWS_PAUSE).unwrap_or(now);
-        }
+/// Tells the sender and who watches, but not too often.
+fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, next: &mut Instant) {
+    let now = Instant::now();
+    progress.show(totals);
+    if now >= *next {
+        connection.send_if_room(&Message::Progress(*totals).encode());
+        *next = now.checked_add(NEWS_PAUSE).unwrap_or(now);
     }
 }
 

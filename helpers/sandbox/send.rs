@@ -177,7 +177,7 @@ impl Sender<'_> {
     }
 
     fn file(&mut self, name: &CStr, component: Component) -> Outcome {
-        let unreadable = |sender: &Self, errno| sender.unreadable(&component, errno);
+        // Should it have been swapped for something else since it was listed, the receiver sees that, too.
         let file = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
             Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
                 self.flush()?;
@@ -185,17 +185,9 @@ impl Sender<'_> {
             }
             Err(Errno::ACCESS) => self.closed_file(name),
             other => other,
-        }
-        .map_err(|errno| unreadable(self, errno))?;
-        let found = Metadata::of(&file).map_err(|errno| unreadable(self, errno))?;
-        let reason = if found.kind != FileType::RegularFile {
-            Reason::Special
-        } else if found.device() != self.device {
-            Reason::OtherFileSystem
-        } else {
-            return self.add(&Record::File { name: component }, Some(file));
         };
-        self.leave_out(component, reason)
+        let file = file.map_err(|errno| self.unreadable(&component, errno))?;
+        self.add(&Record::File { name: component }, Some(file))
     }
 
     fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {
