@@ -181,7 +181,11 @@ impl Copier {
     }
 }
 
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+/// Writes all of `bytes` at `at`.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = retry(|| pwrite(to, bytes, at))?;
         if written == 0 {

@@ -7,7 +7,7 @@ use crate::connection::{Connection, Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
-use crate::sandbox::content::{Copier, Uncopied};
+use crate::sandbox::content::{Copier, Uncopied, write_all};
 use crate::sandbox::link::stays_inside;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::progress::Progress;
@@ -184,6 +184,10 @@ impl Receiver<'_> {
                 let file = files.next().ok_or_else(|| broken("a file without a descriptor"))?;
                 self.file(&name, &file)
             }
+            Record::Small { name, mode, mtime, content } => {
+                self.count(&name)?;
+                self.small_file(&name, mode_of(mode & KEPT_MODE), mtime, content)
+            }
             Record::Symlink { name, target, mtime } => {
                 self.count(&name)?;
                 self.symlink(&name, target, mtime)
@@ -280,38 +284,50 @@ impl Receiver<'_> {
             return Ok(());
         }
         let mode = mode_of(source.mode & KEPT_MODE);
-        let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start.
-        let own = openat(self.walk.directory(), name.c_str(), flags, mode).map_err(|errno| unmade(self, errno))?;
-        let own_kind = match self.own_kind {
-            Some(known) => known,
-            None => {
-                let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
-                *self.own_kind.insert(OwnKind { device: made.device(), exact: mode_of(made.mode) == mode })
-            }
-        };
-        if own_kind.device != source.device() {
-            unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty()).map_err(|errno| unmade(self, errno))?;
+        let own = self.create(name, mode)?;
+        if self.own_kind.is_some_and(|kind| kind.device != source.device()) {
+            unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty())
+                .map_err(|errno| self.failure("remove the file", name, errno))?;
             self.leave_out(name, Reason::OtherFileSystem);
             return Ok(());
         }
         self.content(name, &source, from, &own)?;
-        if !own_kind.exact {
-            fchmod(&own, mode).map_err(|errno| unmade(self, errno))?;
-        }
-        futimens(&own, &source.mtime.into()).map_err(|errno| unmade(self, errno))?;
-        self.totals.files = self.totals.files.saturating_add(1);
+        self.finish(name, &own, mode, source.mtime)?;
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
+    }
+
+    fn small_file(&mut self, name: &Component, mode: Mode, mtime: Time, content: &[u8]) -> Outcome {
+        let own = self.create(name, mode)?;
+        write_all(own.as_fd(), content, 0).map_err(|errno| self.failure("write the file", name, errno))?;
+        add_bytes(&mut self.totals, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        self.finish(name, &own, mode, mtime)
+    }
+
+    fn create(&mut self, name: &Component, mode: Mode) -> Outcome<OwnedFd> {
+        let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start.
+        let own = openat(self.walk.directory(), name.c_str(), flags, mode).map_err(|errno| unmade(self, errno))?;
+        if self.own_kind.is_none() {
+            let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
+            self.own_kind = Some(OwnKind { device: made.device(), exact: mode_of(made.mode) == mode });
+        }
+        Ok(own)
+    }
+
+    fn finish(&mut self, name: &Component, own: &OwnedFd, mode: Mode, mtime: Time) -> Outcome {
+        if self.own_kind.is_none_or(|kind| !kind.exact) {
+            fchmod(own, mode).map_err(|errno| self.failure("finish the file", name, errno))?;
+        }
+        futimens(own, &mtime.into()).map_err(|errno| self.failure("finish the file", name, errno))?;
+        self.totals.files = self.totals.files.saturating_add(1);
+        Ok(())
     }
 
     fn content(&mut self, name: &Component, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
         let Receiver { copier, totals, connection, progress, next_news, .. } = self;
         let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
-            totals.bytes = totals.bytes.saturating_add(bytes);
-            if totals.bytes > limits::DATA_BYTES {
-                return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
-            }
+            add_bytes(totals, bytes)?;
             tell_news(totals, connection, progress, next_news);
             Ok(())
         });
@@ -367,6 +383,14 @@ impl Receiver<'_> {
         drop(opened);
         remove_directory(self.root.as_fd(), name.c_str()).or_fail(|| "cannot remove the index of hard links")
     }
+}
+
+fn add_bytes(totals: &mut Totals, bytes: u64) -> Outcome {
+    totals.bytes = totals.bytes.saturating_add(bytes);
+    if totals.bytes > limits::DATA_BYTES {
+        return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
+    }
+    Ok(())
 }
 
 /// Tells the sender and who watches, but not too often.
