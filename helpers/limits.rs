@@ -13,6 +13,9 @@ pub const NAME_BYTES: usize = 255;
 /// The longest symbolic link target, in bytes, without a final NUL.
 pub const LINK_BYTES: usize = PATH_BYTES - 1;
 
+/// Files up to this size travel as bytes in a packet of the copy, larger ones as descriptors.
+pub const INLINE_BYTES: usize = 16 * 1024;
+
 /// The deepest directory below a sandbox that is copied; a directory in the sandbox itself has depth 1.
 pub const DEPTH: usize = 16_384;
 
@@ -77,5 +80,5 @@ pub const ENVIRONMENT_ENTRIES: usize = ENVIRONMENT_BYTES / 8;
 /// The longest error text on the environment channel, final NUL not counted (what the Starter reads).
 pub const CHANNEL_ERROR_BYTES: usize = 255;
 
-/// How long the Starter may take for one step of the environment channel.
-pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the Starter may take for its part of the environment channel.
+pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
