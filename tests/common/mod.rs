@@ -14,6 +14,7 @@
 mod account;
 mod call;
 mod leftovers;
+mod process;
 mod proxy;
 mod sandbox;
 mod site;
@@ -22,6 +23,7 @@ mod switcher;
 
 pub use account::{Account, GREG, MALLORY, PILOT, as_account};
 pub use call::{Call, Finished, Running};
+pub use process::Sleeper;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
 pub use site::{FileSystem, Site};
