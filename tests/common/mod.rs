@@ -21,7 +21,7 @@ mod site;
 mod snapshot;
 mod switcher;
 
-pub use account::{Account, GREG, MALLORY, PILOT, as_account};
+pub use account::{Account, GREG, MALLORY, PILOT, as_account, while_attacked};
 pub use call::{Call, Finished, Running};
 pub use process::Sleeper;
 pub use proxy::pem;
