@@ -205,6 +205,11 @@ impl Site {
         left
     }
 
+    /// What runs from here, and its command line.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        processes(&self.root)
+    }
+
     /// Kills what still runs from here: a switcher that hangs is root's, so that no helper could.
     pub fn kill_processes(&self) {
         for (pid, _) in processes(&self.root) {
