@@ -30,6 +30,7 @@ pub mod argv;
 pub mod escape;
 pub mod limits;
 pub mod outcome;
+pub mod process;
 pub mod program;
 pub mod sandbox;
 pub mod sys;

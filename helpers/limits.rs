@@ -73,3 +73,17 @@ pub const CHANNEL_ERROR_BYTES: usize = 255;
 
 /// How long the Starter may take for one step of the environment channel.
 pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(60);
+
+/// The longest line of `/proc/<pid>/stat`; with 52 numbers of at most 20 digits and a name of 64 bytes none is as long.
+pub const STAT_BYTES: usize = 2048;
+
+/// How long a family of processes is stopped before it is killed in whatever state it is.
+pub const FAMILY_STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a family of processes may take to end after SIGKILL.
+pub const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The least and the most time between two looks at processes that were sent SIGKILL.
+pub const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);
+/// See [`FAMILY_PAUSE_LEAST`].
+pub const FAMILY_PAUSE_MOST: Duration = Duration::from_millis(50);
