@@ -27,6 +27,8 @@
 )]
 
 pub mod argv;
+pub mod confine;
+pub mod connection;
 pub mod escape;
 pub mod limits;
 pub mod outcome;

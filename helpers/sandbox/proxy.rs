@@ -1,0 +1,193 @@
+//! The job's proxy: is it a file that a credential may be in, and is a new one whole?
+
+#![forbid(unsafe_code)]
+
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome};
+use crate::sandbox::component::Component;
+use crate::sandbox::metadata::Metadata;
+use rustix::fs::{FileType, Mode, OFlags, openat};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+/// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that it can only be
+/// ours: a regular file of this account with one name, not open to group or others, 1 byte to [`limits::PROXY_BYTES`] long.
+///
+/// # Errors
+/// Says which of these does not hold.
+pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file =
+        openat(directory, name.c_str(), flags, Mode::empty()).or_fail(|| format!("cannot open the proxy {name}"))?;
+    let found = Metadata::of(&file).or_fail(|| format!("cannot look at the proxy {name}"))?;
+    let complaint = if found.kind != FileType::RegularFile {
+        "is not a regular file"
+    } else if found.owner != rustix::process::geteuid().as_raw() {
+        "does not belong to this account"
+    } else if found.mode & 0o077 != 0 {
+        "can be read or written by others; chmod 600"
+    } else if found.links != 1 {
+        "has more than one name (hard links)"
+    } else if found.size == 0 {
+        "is empty; get a new one"
+    } else if found.size > limits::PROXY_BYTES {
+        "is larger than any proxy (1 MiB)"
+    } else {
+        return Ok(file);
+    };
+    Err(Failure::permanent(format_args!("the proxy {name} {complaint}")))
+}
+
+/// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them at least one
+/// certificate and one private key, each holding as many bytes as its own DER header says.
+///
+/// Nothing is verified; the switcher does that. A file that was cut off or is empty would kill the job, though
+/// (HTCondor's delegation can deliver one).
+pub fn is_whole(pem: &[u8]) -> bool {
+    let (mut certificates, mut keys) = (0_u32, 0_u32);
+    let mut open: Option<(&[u8], Base64Body)> = None;
+    for line in pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
+        let label = |front: &[u8]| line.strip_prefix(front).and_then(|rest| rest.strip_suffix(b"-----"));
+        match (&mut open, label(b"-----BEGIN "), label(b"-----END ")) {
+            (None, Some(begun), _) => open = Some((begun, Base64Body::default())),
+            (Some((begun, body)), None, Some(ended)) => {
+                if *begun != ended || !body.is_whole() {
+                    return false;
+                }
+                certificates = certificates.saturating_add(u32::from(ended == b"CERTIFICATE"));
+                keys = keys.saturating_add(u32::from(ended.ends_with(b"PRIVATE KEY")));
+                open = None;
+            }
+            (Some((_, body)), None, None) => body.line(line),
+            // Between blocks there may be text, but not the beginning of what would have been one.
+            (None, None, None) if !line.starts_with(b"-") => {}
+            _ => return false,
+        }
+    }
+    open.is_none() && certificates > 0 && keys > 0
+}
+
+/// Just enough of a Base64 body to compare its length with the DER header in its first bytes.
+#[derive(Default)]
+struct Base64Body {
+    front: Vec<u8>,
+    digits: usize,
+    padding: usize,
+    broken: bool,
+}
+
+impl Base64Body {
+    fn line(&mut self, line: &[u8]) {
+        for byte in line {
+            let value = match byte {
+                b'A'..=b'Z' => byte.wrapping_sub(b'A'),
+                b'a'..=b'z' => byte.wrapping_sub(b'a').wrapping_add(26),
+                b'0'..=b'9' => byte.wrapping_sub(b'0').wrapping_add(52),
+                b'+' => 62,
+                b'/' => 63,
+                b'=' => {
+                    self.padding = self.padding.saturating_add(1);
+                    continue;
+                }
+                _ => {
+                    self.broken = true;
+                    continue;
+                }
+            };
+            self.broken |= self.padding > 0;
+            self.digits = self.digits.saturating_add(1);
+            if self.front.len() < 8 {
+                self.front.push(value);
+            }
+        }
+    }
+
+    /// Whether the body is one DER SEQUENCE of exactly the length that its header gives.
+    fn is_whole(&self) -> bool {
+        let whole_groups = self.digits.saturating_add(self.padding).is_multiple_of(4) && self.padding <= 2;
+        if self.broken || !whole_groups {
+            return false;
+        }
+        let bits = self.front.iter().fold(0_u64, |bits, digit| (bits << 6) | u64::from(*digit));
+        let [_, _, tag, first, second, third, fourth, _] = (bits << 16 >> 16).to_be_bytes().map(usize::from);
+        let (header, body) = match first {
+            0..=0x7f => (2_usize, first),
+            0x81 => (3, second),
+            0x82 => (4, (second << 8) | third),
+            0x83 => (5, (second << 16) | (third << 8) | fourth),
+            _ => return false,
+        };
+        let bytes = self.digits.saturating_mul(3) / 4;
+        self.front.len() == 8 && tag == 0x30 && header.saturating_add(body) == bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_whole;
+
+    // A DER SEQUENCE of 5 content bytes, and one of 200, in Base64.
+    const SHORT: &str = "MAUCAwEAAQ==";
+
+    fn long() -> String {
+        let bytes: Vec<u8> = [0x30, 0x81, 200].into_iter().chain([7; 200]).collect();
+        base64(&bytes)
+    }
+
+    fn base64(bytes: &[u8]) -> String {
+        let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, b| (bits << 8) | u32::from(*b)) << (8 * (3 - chunk.len()));
+            for index in 0..=chunk.len() {
+                text.push(char::from(digits[(bits >> (18 - 6 * index)) as usize & 63]));
+            }
+            text.push_str(&"=".repeat(3 - chunk.len()));
+        }
+        text
+    }
+
+    fn block(label: &str, body: &str) -> String {
+        format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
+    }
+
+    #[test]
+    fn whole_proxies_pass() {
+        for key in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
+            let pem = block("CERTIFICATE", SHORT) + &block(key, &long()) + &block("CERTIFICATE", &long());
+            assert!(is_whole(pem.as_bytes()), "{pem}");
+            assert!(is_whole(pem.replace('\n', "\r\n").as_bytes()));
+            assert!(is_whole(format!("subject=/CN=x\n{pem}\n\n").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn everything_cut_off_anywhere_in_a_block_is_refused() {
+        let pem = block("CERTIFICATE", SHORT) + &block("PRIVATE KEY", &long()) + &block("CERTIFICATE", &long());
+        let ends: Vec<usize> =
+            pem.match_indices("-----END").map(|(at, _)| at + pem[at..].find('\n').unwrap()).collect();
+        for cut in 0..pem.len() {
+            // Cut right behind the key, what is left is a whole proxy without its chain; nothing in the file tells.
+            let between_blocks = cut == ends[1] || cut == ends[1] + 1;
+            assert_eq!(is_whole(&pem.as_bytes()[..cut]), between_blocks || cut == ends[2], "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn other_forms_are_refused() {
+        let certificate = block("CERTIFICATE", SHORT);
+        let key = block("PRIVATE KEY", SHORT);
+        for bad in [
+            String::new(),
+            certificate.clone(),
+            key.clone(),
+            certificate.clone() + &key.replace("END PRIVATE", "END PUBLIC"),
+            certificate.clone() + &key.replace("MAUC", "MAYC"),
+            certificate.clone() + &key.replace("MAUC", "MQUC"),
+            certificate.clone() + &key.replace("==", "="),
+            certificate.clone() + &key.replace("AAQ", "A*Q"),
+            certificate + "-----BEGIN PRIVATE KEY-----\n" + &key,
+        ] {
+            assert!(!is_whole(bad.as_bytes()), "{bad}");
+        }
+    }
+}

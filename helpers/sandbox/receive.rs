@@ -1,0 +1,375 @@
+//! The receiving half of a copy: makes files of this account from what the other side passes on, and believes none of it.
+
+#![forbid(unsafe_code)]
+
+use crate::confine::Confined;
+use crate::connection::{Connection, Packet, quoted};
+use crate::escape::Escaped;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome};
+use crate::sandbox::component::Component;
+use crate::sandbox::content::{Copier, Uncopied};
+use crate::sandbox::link::stays_inside;
+use crate::sandbox::metadata::Metadata;
+use crate::sandbox::progress::Progress;
+use crate::sandbox::remove::remove_directory;
+use crate::sandbox::walk::{CHANGE, DIRECTORY, Walk, mode_of};
+use crate::sandbox::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
+use core::time::Duration;
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, Timestamps, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat,
+    utimensat,
+};
+use rustix::io::Errno;
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+/// The permission bits that can be kept: never set-id or sticky, never writable by group or others.
+pub const KEPT_MODE: u16 = 0o755;
+
+/// How often the sender is told that the receiver is alive.
+const NEWS_PAUSE: Duration = Duration::from_secs(1);
+
+/// Whom the tree comes from.
+pub enum From<'a> {
+    /// The pilot, who may have any link in it.
+    Pilot,
+    /// The target side: the proxy with this name is not its to send, and links must stay inside.
+    Target(&'a Component),
+}
+
+/// Something that is not part of the copy.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Its path below the sandbox, escaped and shortened.
+    pub path: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A tree that arrived whole.
+pub struct Received {
+    /// What was made.
+    pub totals: Totals,
+    /// The first [`limits::LEFT_OUT_NAMED`] of what was left out.
+    pub left_out: Vec<LeftOut>,
+    /// The permission bits of the sender's root that can be kept.
+    pub mode: Mode,
+    /// The modification time of the sender's root.
+    pub mtime: Time,
+}
+
+/// What is to be done with a directory when it is left.
+struct Pending {
+    mode: Mode,
+    mtime: Time,
+    /// How long the path was before this directory.
+    path_length: usize,
+}
+
+struct Receiver<'a> {
+    connection: &'a Connection,
+    from: From<'a>,
+    root: OwnedFd,
+    walk: Walk<Pending>,
+    path: Vec<u8>,
+    links: Option<(OwnedFd, CString)>,
+    copier: Copier,
+    totals: Totals,
+    left_out: Vec<LeftOut>,
+    progress: Progress,
+    next_news: Instant,
+}
+
+/// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is not told
+/// yet; what the receiver does with the tree before it says [`Message::Complete`] is the caller's.
+///
+/// # Errors
+/// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something cannot be made.
+/// What was made by then stays for the caller to remove.
+pub fn receive_tree(
+    connection: &Connection,
+    root: &OwnedFd,
+    from: From<'_>,
+    progress: Progress,
+    _proof: &Confined,
+) -> Outcome<Received> {
+    let duplicate = || rustix::io::fcntl_dupfd_cloexec(root, 3).or_fail(|| "cannot duplicate a descriptor");
+    let mut receiver = Receiver {
+        connection,
+        from,
+        root: duplicate()?,
+        walk: Walk::new(duplicate()?),
+        path: Vec::new(),
+        links: None,
+        copier: Copier::default(),
+        totals: Totals::default(),
+        left_out: Vec::new(),
+        progress,
+        next_news: Instant::now(),
+    };
+    let mut packet = Packet::default();
+    loop {
+        connection.receive(&mut packet).or_fail(|| "receiving the sandbox")?;
+        let mut files = std::mem::take(&mut packet.descriptors).into_iter();
+        let end = match Message::decode(packet.bytes()) {
+            Ok(Message::Records(records)) => receiver.records(Records::new(records), &mut files)?,
+            Ok(Message::Failed(text)) => {
+                return Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))));
+            }
+            _ => return Err(broken("something else than records")),
+        };
+        if files.next().is_some() {
+            return Err(broken("descriptors without a file record"));
+        }
+        receiver.tell_news();
+        if let Some((mode, mtime)) = end {
+            receiver.drop_links()?;
+            return Ok(Received { totals: receiver.totals, left_out: receiver.left_out, mode, mtime });
+        }
+    }
+}
+
+fn broken(what: &str) -> Failure {
+    Failure::permanent(format_args!("the other side broke the protocol: {what}"))
+}
+
+impl Receiver<'_> {
+    /// Applies a packet's records; gives the root's mode and time when the last one ends the tree.
+    fn records(
+        &mut self,
+        records: Records<'_>,
+        files: &mut impl Iterator<Item = OwnedFd>,
+    ) -> Outcome<Option<(Mode, Time)>> {
+        let mut end = None;
+        for record in records {
+            let record = record.map_err(|Malformed(what)| broken(what))?;
+            if end.is_some() {
+                return Err(broken("records behind the end"));
+            }
+            if let Record::End { entries, mode, mtime } = record {
+                if self.walk.depth() > 0 || entries != self.totals.entries {
+                    return Err(broken("the end does not fit what came before"));
+                }
+                end = Some((mode_of(mode & KEPT_MODE | CHANGE), mtime));
+            } else {
+                self.apply(record, files)?;
+            }
+        }
+        Ok(end)
+    }
+
+    fn apply(&mut self, record: Record<'_>, files: &mut impl Iterator<Item = OwnedFd>) -> Outcome {
+        match record {
+            Record::Enter { name, mode, mtime } => {
+                self.count(&name)?;
+                self.enter(&name, mode, mtime)
+            }
+            Record::Leave => self.leave(),
+            Record::File { name } => {
+                self.count(&name)?;
+                let file = files.next().ok_or_else(|| broken("a file without a descriptor"))?;
+                self.file(&name, &file)
+            }
+            Record::Symlink { name, target, mtime } => {
+                self.count(&name)?;
+                self.symlink(&name, target, mtime)
+            }
+            Record::LeftOut { name, reason } => {
+                self.count(&name)?;
+                self.leave_out(&name, reason);
+                Ok(())
+            }
+            // Taken by the caller.
+            Record::End { .. } => Ok(()),
+        }
+    }
+
+    /// What every entry has to pass, whatever it is.
+    fn count(&mut self, name: &Component) -> Outcome {
+        self.totals.entries = self.totals.entries.saturating_add(1);
+        if self.totals.entries > limits::ENTRIES {
+            return Err(Failure::permanent(format_args!("the sandbox has more than {} entries", limits::ENTRIES)));
+        }
+        match self.from {
+            From::Target(proxy) if self.walk.depth() == 0 && name == proxy => Err(broken("it sends the proxy")),
+            _ => Ok(()),
+        }
+    }
+
+    fn shown(&self, name: &Component) -> String {
+        Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
+    }
+
+    fn failure(&self, what: &str, name: &Component, errno: Errno) -> Failure {
+        Failure::permanent(format_args!("cannot {what} {}: {errno}", self.shown(name)))
+    }
+
+    fn changed(&self, name: &Component) -> Failure {
+        let shown = self.shown(name);
+        Failure::permanent(format_args!(
+            "the file {shown} changed while it was copied; stop what still writes to the sandbox"
+        ))
+    }
+
+    fn leave_out(&mut self, name: &Component, reason: Reason) {
+        self.totals.left_out = self.totals.left_out.saturating_add(1);
+        if self.left_out.len() < limits::LEFT_OUT_NAMED {
+            self.left_out.push(LeftOut { path: self.shown(name), reason });
+        }
+    }
+
+    fn enter(&mut self, name: &Component, mode: u16, mtime: Time) -> Outcome {
+        let here = self.walk.directory();
+        let child = mkdirat(here, name.c_str(), Mode::RWXU)
+            .and_then(|()| openat(here, name.c_str(), DIRECTORY, Mode::empty()))
+            .map_err(|errno| self.failure("make the directory", name, errno))?;
+        let pending = Pending { mode: mode_of(mode & KEPT_MODE), mtime, path_length: self.path.len() };
+        let entered = self.walk.enter(child, pending);
+        if entered == Err(Errno::NAMETOOLONG) {
+            return Err(Failure::permanent(format_args!("the sandbox is deeper than {} directories", limits::DEPTH)));
+        }
+        entered.or_fail(|| "cannot go down")?;
+        self.path.extend_from_slice(name.bytes());
+        self.path.push(b'/');
+        self.totals.directories = self.totals.directories.saturating_add(1);
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Outcome {
+        let left = self.walk.leave().or_fail(|| "cannot go back up")?;
+        let left = left.ok_or_else(|| broken("it leaves the sandbox itself"))?;
+        self.path.truncate(left.note.path_length);
+        futimens(&left.directory, &left.note.mtime.into())
+            .and_then(|()| fchmod(&left.directory, left.note.mode))
+            .or_fail(|| "cannot finish a directory")
+    }
+
+    fn symlink(&mut self, name: &Component, target: &[u8], mtime: Time) -> Outcome {
+        if let From::Target(proxy) = self.from
+            && !stays_inside(target, self.walk.depth(), proxy)
+        {
+            self.leave_out(name, Reason::EscapingLink);
+            return Ok(());
+        }
+        let here = self.walk.directory();
+        symlinkat(target, here, name.c_str())
+            .and_then(|()| utimensat(here, name.c_str(), &mtime.into(), AtFlags::SYMLINK_NOFOLLOW))
+            .map_err(|errno| self.failure("make the link", name, errno))?;
+        self.totals.symlinks = self.totals.symlinks.saturating_add(1);
+        Ok(())
+    }
+
+    fn file(&mut self, name: &Component, from: &OwnedFd) -> Outcome {
+        let source = Metadata::of(from).map_err(|errno| self.failure("look at the file", name, errno))?;
+        if source.kind != FileType::RegularFile {
+            return Err(broken("a descriptor that is not of a regular file"));
+        }
+        if source.links > 1 && self.linked(name, &source)? {
+            self.totals.hard_links = self.totals.hard_links.saturating_add(1);
+            return Ok(());
+        }
+        let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let own = openat(self.walk.directory(), name.c_str(), flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|errno| unmade(self, errno))?;
+        if Metadata::of(&own).map_err(|errno| unmade(self, errno))?.device() != source.device() {
+            return Err(broken("a descriptor of a file on another file system"));
+        }
+        self.content(name, &source, from, &own)?;
+        let times: Timestamps = source.mtime.into();
+        if source.mode & KEPT_MODE != 0o600 {
+            fchmod(&own, mode_of(source.mode & KEPT_MODE)).map_err(|errno| unmade(self, errno))?;
+        }
+        futimens(&own, &times).map_err(|errno| unmade(self, errno))?;
+        self.totals.files = self.totals.files.saturating_add(1);
+        if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
+    }
+
+    fn content(&mut self, name: &Component, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
+        let mut copier = std::mem::take(&mut self.copier);
+        let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
+            self.totals.bytes = self.totals.bytes.saturating_add(bytes);
+            if self.totals.bytes > limits::DATA_BYTES {
+                return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
+            }
+            self.tell_news();
+            Ok(())
+        });
+        self.copier = copier;
+        copied.map_err(|why| match why {
+            Uncopied::Stopped(failure) => failure,
+            Uncopied::Changed => self.changed(name),
+            Uncopied::System(errno) => self.failure("copy the file", name, errno),
+        })
+    }
+
+    /// Makes `name` a further name of a file that is here already under the source's inode number; false if there is none.
+    ///
+    /// The index of such files is a directory of our own with an entry for each inode, so that memory does not grow with it.
+    /// The inode number is the kernel's word about the descriptor, not the sender's.
+    fn linked(&mut self, name: &Component, source: &Metadata) -> Outcome<bool> {
+        let Some((index, _)) = &self.links else { return Ok(false) };
+        let key = index_key(source);
+        let unlinked = |errno| self.failure("link the file", name, errno);
+        match linkat(index, key.as_c_str(), self.walk.directory(), name.c_str(), AtFlags::empty()) {
+            Ok(()) => {
+                let same = Metadata::at(index, &key).map_err(unlinked)?;
+                if (same.size, same.mtime) == (source.size, source.mtime) {
+                    return Ok(true);
+                }
+                Err(self.changed(name))
+            }
+            Err(Errno::NOENT) => Ok(false),
+            // The file system holds no more names of one file: begin another one.
+            Err(Errno::MLINK) => {
+                unlinkat(index, key.as_c_str(), AtFlags::empty()).map_err(unlinked)?;
+                Ok(false)
+            }
+            Err(errno) => Err(unlinked(errno)),
+        }
+    }
+
+    fn remember(&mut self, name: &Component, source: &Metadata) -> Outcome {
+        let context = || "cannot keep track of hard links";
+        if self.links.is_none() {
+            let index = index_name()?;
+            mkdirat(&self.root, index.as_c_str(), Mode::RWXU).or_fail(context)?;
+            let opened = openat(&self.root, index.as_c_str(), DIRECTORY, Mode::empty()).or_fail(context)?;
+            self.links = Some((opened, index));
+        }
+        let Some((index, _)) = &self.links else { return Ok(()) };
+        linkat(self.walk.directory(), name.c_str(), index, index_key(source).as_c_str(), AtFlags::empty())
+            .or_fail(context)
+    }
+
+    fn drop_links(&mut self) -> Outcome {
+        let Some((opened, name)) = self.links.take() else { return Ok(()) };
+        drop(opened);
+        remove_directory(self.root.as_fd(), &name).or_fail(|| "cannot remove the index of hard links")
+    }
+
+    /// Tells the sender and who watches, but not too often.
+    fn tell_news(&mut self) {
+        let now = Instant::now();
+        self.progress.show(&self.totals);
+        if now >= self.next_news {
+            self.connection.send_if_room(&Message::Progress(self.totals).encode());
+            self.next_news = now.checked_add(NEWS_PAUSE).unwrap_or(now);
+        }
+    }
+}
+
+/// What a file is called in the index of hard links.
+fn index_key(source: &Metadata) -> CString {
+    CString::new(format!("{:x}", source.identity.1)).unwrap_or_default()
+}
+
+/// A name for the index that no sender can have foreseen, so it cannot be one of the tree's.
+fn index_name() -> Outcome<CString> {
+    let mut random = [0_u8; 16];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).or_fail(|| "no random numbers")?;
+    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    CString::new(format!(".glexec-links-{hex}")).or_fail(|| "the index of hard links")
+}

@@ -1,0 +1,287 @@
+//! The sending half of a copy: walks a tree of this account and passes it on, file by open file.
+
+#![forbid(unsafe_code)]
+
+use crate::confine::Confined;
+use crate::connection::{Broken, Connection, PACKET_BYTES, Packet, quoted};
+use crate::escape::Escaped;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome};
+use crate::sandbox::component::Component;
+use crate::sandbox::metadata::Metadata;
+use crate::sandbox::progress::Progress;
+use crate::sandbox::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
+use crate::sandbox::wire::{Message, Reason, Record, Totals};
+use core::mem::MaybeUninit;
+use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, fchmod, openat, readlinkat_raw, seek};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// How many files are opened before they are passed on together.
+const BATCH: usize = 32;
+
+/// Room for the directory entries of one read.
+const ENTRIES_BYTES: usize = 8 * 1024;
+
+/// Never through a link, never waiting, never becoming anybody's terminal.
+const FILE: OFlags =
+    OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// What the walk needs to know again when it comes back to a directory.
+struct Resume {
+    /// Where to go on reading the parent.
+    cookie: u64,
+    /// The permission bits that the directory had before we opened it up.
+    restore: Option<Mode>,
+}
+
+struct Sender<'a> {
+    connection: &'a Connection,
+    walk: Walk<Resume>,
+    device: u64,
+    packet: Vec<u8>,
+    files: Vec<OwnedFd>,
+    entries: u64,
+    progress: Progress,
+    verdict: Packet,
+}
+
+/// What one entry asks the walk to do.
+enum Next {
+    Sibling,
+    Child(OwnedFd, Option<Mode>),
+}
+
+/// Sends all that is in `root`, which was opened to be listed, but the entry `skip` of its top, and waits until the receiver has it whole.
+///
+/// Directories and files of this account that deny even their owner are opened up while they are read and closed again.
+///
+/// # Errors
+/// When something cannot be read, a limit is passed, or the receiver refuses, is gone or silent. Nothing has been removed.
+pub fn send_tree(
+    connection: &Connection,
+    root: Opened,
+    skip: Option<&Component>,
+    progress: Progress,
+    _proof: &Confined,
+) -> Outcome<Totals> {
+    let Opened { directory: top, found, restore } = root;
+    let mut sender = Sender {
+        connection,
+        walk: Walk::new(top),
+        device: found.device(),
+        packet: Message::Records(&[]).encode(),
+        files: Vec::with_capacity(BATCH),
+        entries: 0,
+        progress,
+        verdict: Packet::default(),
+    };
+    let sent = sender.tree(skip).and_then(|()| {
+        let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
+        sender.add(&end, None)?;
+        sender.flush()
+    });
+    let closed = sender.close_again(restore);
+    let totals = sent.and_then(|()| sender.await_complete())?;
+    closed?;
+    let same_count = totals.entries == sender.entries;
+    if same_count {
+        Ok(totals)
+    } else {
+        Err(Failure::permanent("the other side acknowledges another tree than was sent"))
+    }
+}
+
+impl Sender<'_> {
+    fn tree(&mut self, skip: Option<&Component>) -> Outcome {
+        let mut cookie = 0;
+        loop {
+            match self.list(cookie, skip.filter(|_| self.walk.depth() == 0))? {
+                Some((child, resume)) => {
+                    self.walk.enter(child, resume).map_err(|errno| match errno {
+                        Errno::NAMETOOLONG => {
+                            Failure::permanent(format_args!("the tree is deeper than {} directories", limits::DEPTH))
+                        }
+                        other => Failure::permanent(format_args!("cannot go down: {other}")),
+                    })?;
+                    cookie = 0;
+                }
+                None if self.walk.depth() == 0 => return Ok(()),
+                None => {
+                    cookie = self.up()?;
+                    self.add(&Record::Leave, None)?;
+                }
+            }
+        }
+    }
+
+    /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
+    fn list(&mut self, cookie: u64, skip: Option<&Component>) -> Outcome<Option<(OwnedFd, Resume)>> {
+        // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open directory.
+        let listed = rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
+        if cookie != 0 {
+            seek(&listed, SeekFrom::Start(cookie)).or_fail(|| "cannot go on listing a directory")?;
+        }
+        let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+        let mut listing = RawDir::new(&listed, &mut room);
+        while let Some(entry) = listing.next() {
+            let entry = entry.or_fail(|| "cannot list a directory")?;
+            let name = entry.file_name();
+            if name == c"." || name == c".." || skip.is_some_and(|skip| skip.c_str() == name) {
+                continue;
+            }
+            let cookie = entry.next_entry_cookie();
+            if let Next::Child(child, restore) = self.entry(name, entry.file_type())? {
+                return Ok(Some((child, Resume { cookie, restore })));
+            }
+        }
+        Ok(None)
+    }
+
+    fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
+        self.entries = self.entries.saturating_add(1);
+        if self.entries > limits::ENTRIES {
+            return Err(Failure::permanent(format_args!("the tree has more than {} entries", limits::ENTRIES)));
+        }
+        let component = Component::new(name.to_bytes())
+            .or_fail(|| format!("the file system lists {}", Escaped(name.to_bytes())))?;
+        let context = || format!("cannot read {component}");
+        let kind = match hint {
+            FileType::Unknown => Metadata::at(self.walk.directory(), name).or_fail(context)?.kind,
+            known => known,
+        };
+        match kind {
+            FileType::Directory => self.directory(name, component),
+            FileType::RegularFile => self.file(name, component).map(|()| Next::Sibling),
+            FileType::Symlink => self.symlink(name, component).map(|()| Next::Sibling),
+            _ => self.add(&Record::LeftOut { name: component, reason: Reason::Special }, None).map(|()| Next::Sibling),
+        }
+    }
+
+    fn directory(&mut self, name: &CStr, component: Component) -> Outcome<Next> {
+        let Opened { directory: child, found, restore } = open_directory(self.walk.directory(), name, LIST)
+            .or_fail(|| format!("cannot read the directory {component}"))?;
+        if found.device() != self.device {
+            let left_out = Record::LeftOut { name: component, reason: Reason::OtherFileSystem };
+            return self.add(&left_out, None).map(|()| Next::Sibling);
+        }
+        self.add(&Record::Enter { name: component, mode: found.mode, mtime: found.mtime }, None)?;
+        Ok(Next::Child(child, restore))
+    }
+
+    fn file(&mut self, name: &CStr, component: Component) -> Outcome {
+        let context = || format!("cannot read the file {component}");
+        let file = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
+            Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
+                self.flush()?;
+                openat(self.walk.directory(), name, FILE, Mode::empty()).or_fail(context)?
+            }
+            Err(Errno::ACCESS) => self.closed_file(name).or_fail(context)?,
+            other => other.or_fail(context)?,
+        };
+        let found = Metadata::of(&file).or_fail(context)?;
+        let reason = if found.kind != FileType::RegularFile {
+            Reason::Special
+        } else if found.device() != self.device {
+            Reason::OtherFileSystem
+        } else {
+            return self.add(&Record::File { name: component }, Some(file));
+        };
+        self.add(&Record::LeftOut { name: component, reason }, None)
+    }
+
+    /// Opens a file of ours that denies even its owner, and closes it up again at once.
+    fn closed_file(&self, name: &CStr) -> Result<OwnedFd, Errno> {
+        let (file, before) = open_closed(self.walk.directory(), name, OFlags::empty(), 0o400, FILE)?;
+        fchmod(&file, mode_of(before))?;
+        Ok(file)
+    }
+
+    fn symlink(&mut self, name: &CStr, component: Component) -> Outcome {
+        let context = || format!("cannot read the link {component}");
+        let mut room = [MaybeUninit::uninit(); limits::LINK_BYTES + 1];
+        let (target, _) = readlinkat_raw(self.walk.directory(), name, &mut room).or_fail(context)?;
+        let mtime = Metadata::at(self.walk.directory(), name).or_fail(context)?.mtime;
+        let target: &[u8] = target;
+        if target.len() > limits::LINK_BYTES {
+            return Err(Failure::permanent(format_args!("the link {component} points too far")));
+        }
+        self.add(&Record::Symlink { name: component, target, mtime }, None)
+    }
+
+    /// Goes back to the parent; gives where to go on reading it.
+    fn up(&mut self) -> Outcome<u64> {
+        let left = self.walk.leave().map_err(|errno| match errno {
+            Errno::STALE => {
+                Failure::permanent("a directory was moved while it was copied; stop what still changes the sandbox")
+            }
+            other => Failure::permanent(format_args!("cannot go back up: {other}")),
+        })?;
+        let Some(left) = left else { return Ok(0) };
+        if let Some(before) = left.note.restore {
+            fchmod(&left.directory, before).or_fail(|| "cannot restore the permissions of a directory")?;
+        }
+        Ok(left.note.cookie)
+    }
+
+    /// Leaves everything as closed as it was, also after a failure half-way.
+    fn close_again(&mut self, root: Option<Mode>) -> Outcome {
+        while self.walk.depth() > 0 {
+            self.up()?;
+        }
+        match root {
+            Some(before) => {
+                fchmod(self.walk.directory(), before).or_fail(|| "cannot restore the sandbox's permissions")
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add(&mut self, record: &Record<'_>, file: Option<OwnedFd>) -> Outcome {
+        record.encode(&mut self.packet);
+        self.files.extend(file);
+        let full = self.packet.len().saturating_add(Record::BYTES) > PACKET_BYTES || self.files.len() >= BATCH;
+        if full { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Outcome {
+        // The receiver says at once when it cannot go on: its reason is better than a closed socket.
+        while self.connection.wait_for_room().or_fail(|| "handing files over")? {
+            self.hear()?;
+        }
+        let files: Vec<BorrowedFd<'_>> = self.files.iter().map(AsFd::as_fd).collect();
+        let sent = self.connection.send(&self.packet, &files);
+        if sent == Err(Broken::Closed) {
+            while self.hear()?.is_none() {}
+        }
+        sent.or_fail(|| "handing files over")?;
+        self.files.clear();
+        self.packet.truncate(1);
+        Ok(())
+    }
+
+    /// Takes one packet from the receiver; its totals when they are final.
+    fn hear(&mut self) -> Outcome<Option<Totals>> {
+        self.connection.receive(&mut self.verdict).or_fail(|| "waiting for the acknowledgement")?;
+        match Message::decode(self.verdict.bytes()) {
+            Ok(Message::Progress(totals)) => {
+                self.progress.show(&totals);
+                Ok(None)
+            }
+            Ok(Message::Complete(totals)) => Ok(Some(totals)),
+            Ok(Message::Failed(text)) => {
+                Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))))
+            }
+            _ => Err(Failure::permanent("the other side answers with something else than an acknowledgement")),
+        }
+    }
+
+    fn await_complete(&mut self) -> Outcome<Totals> {
+        loop {
+            if let Some(totals) = self.hear()? {
+                return Ok(totals);
+            }
+        }
+    }
+}
