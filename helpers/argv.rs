@@ -3,7 +3,9 @@
 #![forbid(unsafe_code)]
 
 use crate::escape::Escaped;
+use crate::limits;
 use crate::outcome::{Failure, Outcome};
+use crate::sandbox::component::Component;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 
@@ -63,12 +65,32 @@ impl Arguments {
     /// # Errors
     /// Usage, when there is none or it does not start with `/`.
     pub fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
-        let path = self.take(name)?;
-        if path.starts_with(b"/") && path.len() < crate::limits::PATH_BYTES {
-            Ok(path)
-        } else {
-            Err(Failure::usage(format_args!("{name} is {}; it must be an absolute path", Escaped(&path))))
-        }
+        absolute(name, self.take(name)?)
+    }
+
+    /// A single file name.
+    ///
+    /// # Errors
+    /// Usage, when there is none or it is a path.
+    pub fn take_component(&mut self, name: &str) -> Outcome<Component> {
+        let text = self.take(name)?;
+        Component::new(&text).map_err(|why| Failure::usage(format_args!("{name} is {}, {why}", Escaped(&text))))
+    }
+
+    /// R: how often a refusal that may pass is tried again.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn take_retries(&mut self) -> Outcome<u32> {
+        self.take_decimal("R (retries)", 0..=limits::RETRIES)
+    }
+
+    /// D: the least pause before that, in seconds.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn take_delay(&mut self) -> Outcome<u32> {
+        self.take_decimal("D (seconds between tries)", 0..=limits::RETRY_DELAY_SECONDS)
     }
 
     /// All that is left.
@@ -85,6 +107,52 @@ impl Arguments {
             None => Ok(()),
             Some(extra) => Err(Failure::usage(format_args!("one argument too many: {}", Escaped(&extra.into_vec())))),
         }
+    }
+}
+
+/// What setup and cleanup are called with: `[--json] G P S R D`.
+pub struct SandboxArguments {
+    /// Whether a record of the copy is wanted on stdout.
+    pub json: bool,
+    /// G, the switcher's absolute path.
+    pub switcher: Vec<u8>,
+    /// P, the proxy's name in the sandbox.
+    pub proxy: Component,
+    /// S, the sandbox's absolute path.
+    pub sandbox: Vec<u8>,
+    /// R, how often a refusal that may pass is tried again.
+    pub retries: u32,
+    /// D, the least pause before that, in seconds.
+    pub delay: u32,
+}
+
+impl SandboxArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let first = arguments.take("G (the switcher)")?;
+        let json = first == b"--json";
+        let switcher = if json { arguments.take("G (the switcher)")? } else { first };
+        let parsed = SandboxArguments {
+            json,
+            switcher: absolute("G (the switcher)", switcher)?,
+            proxy: arguments.take_component("P (the proxy's name)")?,
+            sandbox: arguments.take_absolute("S (the sandbox)")?,
+            retries: arguments.take_retries()?,
+            delay: arguments.take_delay()?,
+        };
+        arguments.end()?;
+        Ok(parsed)
+    }
+}
+
+fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
+    if path.starts_with(b"/") && path.len() < limits::PATH_BYTES {
+        Ok(path)
+    } else {
+        Err(Failure::usage(format_args!("{name} is {}; it must be an absolute path", Escaped(&path))))
     }
 }
 

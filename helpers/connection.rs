@@ -110,6 +110,11 @@ impl Connection {
         }
     }
 
+    /// From here on the other side may be silent for this long.
+    pub fn allow_silence(&mut self, silence: Duration) {
+        self.silence = silence;
+    }
+
     /// Waits until one of `events` holds.
     fn wait(&self, events: PollFlags) -> Result<(), Broken> {
         let patience = self.silence.min(self.until.saturating_duration_since(Instant::now()));
@@ -226,6 +231,12 @@ impl Connection {
     /// The kernel's.
     pub fn maker(&self) -> Result<rustix::process::Uid, Errno> {
         Ok(rustix::net::sockopt::socket_peercred(&self.socket)?.uid)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 

@@ -27,12 +27,22 @@
 )]
 
 pub mod argv;
+pub mod cleanup;
 pub mod confine;
 pub mod connection;
 pub mod escape;
+pub mod handover;
+pub mod job;
+pub mod json;
+pub mod kill;
 pub mod limits;
 pub mod outcome;
+pub mod peer;
 pub mod process;
 pub mod program;
+pub mod run;
 pub mod sandbox;
+pub mod setup;
+pub mod switch;
 pub mod sys;
+pub mod update_proxy;

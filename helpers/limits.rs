@@ -32,10 +32,16 @@ pub const LEFT_OUT_NAMED: usize = 20;
 pub const SWITCHER_OUTPUT_BYTES: usize = 512;
 
 /// How long a switcher may take until the peer's greeting arrives. Mapping services can be slow.
-pub const GREETING_DEADLINE: Duration = Duration::from_secs(120);
+pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
+
+/// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.
+pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);
+
+/// How long the target side may take to undo its part after a failure.
+pub const UNDO_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How long a whole setup or cleanup may take.
 pub const COPY_DEADLINE: Duration = Duration::from_secs(24 * 3600);
@@ -87,3 +93,15 @@ pub const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
 pub const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);
 /// See [`FAMILY_PAUSE_LEAST`].
 pub const FAMILY_PAUSE_MOST: Duration = Duration::from_millis(50);
+
+/// The longest record of one helper that `condor_glexec_job` takes over, in bytes, with its final newline.
+pub const RECORD_BYTES: usize = 64 << 10;
+
+/// The most input files of `condor_glexec_job`.
+pub const INPUTS: usize = 10_000;
+
+/// The longest time limit and grace period of `condor_glexec_job`, in seconds (about 31 years).
+pub const JOB_SECONDS: u32 = 1_000_000_000;
+
+/// How often `condor_glexec_job` tries to end the job's processes before it says that it cannot.
+pub const FAMILY_TRIES: u32 = 3;

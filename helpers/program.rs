@@ -4,7 +4,7 @@
 
 use crate::argv::Arguments;
 use crate::limits;
-use crate::outcome::{Failure, Kind, OrFail, Outcome, Program, exit_code};
+use crate::outcome::{Kind, OrFail, Outcome, Program, exit_code};
 use crate::sys;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::io::Write;
@@ -49,6 +49,11 @@ pub fn report(program: Program, text: &impl core::fmt::Display) {
     print(&mut std::io::stderr(), line.as_bytes());
 }
 
+/// One line on stdout, for whoever asked for it.
+pub fn answer_line(line: &str) {
+    print(&mut std::io::stdout(), format!("{line}\n").as_bytes());
+}
+
 /// Writes to a standard stream. That nobody reads it any more is no reason to fail.
 fn print(stream: &mut dyn Write, bytes: &[u8]) {
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
@@ -73,8 +78,10 @@ pub fn guard_memory() -> Outcome {
         .or_fail(|| "cannot protect the process from being traced")
 }
 
-impl From<std::convert::Infallible> for Failure {
-    fn from(never: std::convert::Infallible) -> Self {
-        match never {}
-    }
+/// Lets this process open as many files as its hard limit says. For processes that execute nothing any more.
+///
+/// A refusal is no reason to fail: a copy gets by with a few descriptors.
+pub fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
 }

@@ -73,7 +73,11 @@ fn twice(variable: &Variable) -> Failure {
 pub fn parse_file(text: &[u8]) -> Outcome<Vec<Variable>> {
     let end = if text.contains(&0) { 0 } else { b'\n' };
     let Some(entries) = text.strip_suffix(&[end]) else {
-        return if text.is_empty() { Ok(Vec::new()) } else { Err(Failure::usage("the environment file does not end with the end of an entry")) };
+        return if text.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::usage("the environment file does not end with the end of an entry"))
+        };
     };
     let mut names = BTreeSet::new();
     let mut variables = Vec::new();
@@ -123,7 +127,16 @@ mod tests {
     #[test]
     fn what_is_not_strictly_an_environment_is_refused() {
         for bad in [
-            &b"A=1"[..], b"\n", b"\0", b"A=1\n\nB=2\n", b"A\n", b"=1\n", b"A=1\nA=2\n", b"A=1\0B=2\n", b"A=1\0B\0", b"#x\n",
+            &b"A=1"[..],
+            b"\n",
+            b"\0",
+            b"A=1\n\nB=2\n",
+            b"A\n",
+            b"=1\n",
+            b"A=1\nA=2\n",
+            b"A=1\0B=2\n",
+            b"A=1\0B\0",
+            b"#x\n",
         ] {
             assert!(parse_file(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }

@@ -35,14 +35,15 @@ impl Supervisor {
     /// When this process has children already: they could not be told from the job's.
     pub fn new() -> Outcome<Self> {
         let none_yet = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if waitid(WaitId::All, none_yet) != Err(Errno::CHILD) {
+        if !matches!(waitid(WaitId::All, none_yet), Err(Errno::CHILD)) {
             return Err(Failure::permanent(
                 "this process has children already, which could not be told from the job's; start it in a process of its own",
             ));
         }
         let subreaper_before =
             rustix::process::child_subreaper().or_fail(|| "cannot ask whether orphans come to this process")?;
-        let signals = SignalQueue::new(&[&STOPPING[..], &[libc::SIGCHLD]].concat()).or_fail(|| "cannot queue signals")?;
+        let signals =
+            SignalQueue::new(&[&STOPPING[..], &[libc::SIGCHLD]].concat()).or_fail(|| "cannot queue signals")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .or_fail(|| "cannot take in the job's orphans (PR_SET_CHILD_SUBREAPER, Linux 3.4)")?;
         Ok(Supervisor { signals, subreaper_before, started: HashMap::new(), stopped_by: Vec::new() })
@@ -53,10 +54,11 @@ impl Supervisor {
     /// # Errors
     /// When it cannot be started.
     pub fn start(&mut self, mut command: Command, directory: BorrowedFd<'_>, leader: Leader) -> Outcome<Pid> {
-        let failed = || format!("cannot start {}", Escaped(command.get_program().as_encoded_bytes()));
+        let program = command.get_program().to_owned();
+        let failed = || format!("cannot start {}", Escaped(program.as_encoded_bytes()));
         set_child_up(&mut command, directory, leader).or_fail(failed)?;
-        let child = command.spawn().or_fail(|| failed())?;
-        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(|| failed())?;
+        let child = command.spawn().or_fail(failed)?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(failed)?;
         self.started.insert(pid, None);
         Ok(pid)
     }

@@ -168,6 +168,8 @@ fn hold(proc: BorrowedFd<'_>, process: &Process) -> io::Result<Option<OwnedFd>> 
     Ok((same && alive).then_some(pidfd))
 }
 
+const FAILED: fn() -> &'static str = || "cannot end the job's processes";
+
 /// What became of one signal.
 enum Sent {
     Delivered,
@@ -179,16 +181,15 @@ fn send(
     proc: BorrowedFd<'_>,
     process: &Process,
     signal: Signal,
-    how: &mut impl FnMut(BorrowedFd<'_>, Signal) -> io::Result<()>,
-) -> io::Result<Sent> {
-    let Some(pidfd) = hold(proc, process)? else { return Ok(Sent::Gone) };
-    match how(pidfd.as_fd(), signal) {
+    how: &mut impl FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>,
+) -> Outcome<Sent> {
+    let Some(pidfd) = hold(proc, process).or_fail(FAILED)? else { return Ok(Sent::Gone) };
+    let number = u8::try_from(signal.as_raw()).or_fail(FAILED)?;
+    match how(pidfd.as_fd(), number)? {
         Ok(()) => Ok(Sent::Delivered),
-        Err(error) => match Errno::from_io_error(&error) {
-            Some(Errno::SRCH) => Ok(Sent::Gone),
-            Some(Errno::PERM) => Ok(Sent::Refused),
-            _ => Err(error),
-        },
+        Err(Errno::SRCH) => Ok(Sent::Gone),
+        Err(Errno::PERM) => Ok(Sent::Refused),
+        Err(error) => Err(error).or_fail(FAILED),
     }
 }
 
@@ -196,8 +197,8 @@ fn send(
 /// of them) nor what descends from `except` (a switcher and the peer behind it).
 ///
 /// `root` must be a child subreaper. `proc` is a directory descriptor of `/proc`. `signal` delivers one signal to
-/// the process behind a pidfd; `ESRCH` means that it ended by itself, `EPERM` that it belongs to another account (a lingering
-/// switcher), which is waited for instead because it ends after what it has started.
+/// the process behind a pidfd and tells what the kernel answered: `ESRCH` means that it ended by itself, `EPERM` that it belongs
+/// to another account (a lingering switcher), which is waited for instead because it ends after what it has started.
 ///
 /// Returns how many processes were sent SIGKILL.
 ///
@@ -208,10 +209,9 @@ pub fn end(
     proc: BorrowedFd<'_>,
     root: u32,
     except: u32,
-    mut signal: impl FnMut(BorrowedFd<'_>, Signal) -> io::Result<()>,
+    mut signal: impl FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>,
 ) -> Outcome<usize> {
-    let failed = || "cannot end the job's processes";
-    let members = || every_process(proc).map(|processes| descendants(processes, root, except)).or_fail(failed);
+    let members = || every_process(proc).map(|processes| descendants(processes, root, except)).or_fail(FAILED);
 
     let begin = Instant::now();
     let mut stopped = HashSet::new();
@@ -224,7 +224,7 @@ pub fn end(
             if known && !process.runs() {
                 continue;
             }
-            match send(proc, &process, Signal::STOP, &mut signal).or_fail(failed)? {
+            match send(proc, &process, Signal::STOP, &mut signal)? {
                 Sent::Delivered | Sent::Gone => awake = true,
                 Sent::Refused => {}
             }
@@ -252,7 +252,7 @@ pub fn end(
             if killed.contains(&process.identity) {
                 continue;
             }
-            if let Sent::Delivered = send(proc, process, Signal::KILL, &mut signal).or_fail(failed)? {
+            if let Sent::Delivered = send(proc, process, Signal::KILL, &mut signal)? {
                 killed.insert(process.identity);
                 news = true;
             }
@@ -266,10 +266,12 @@ pub fn end(
 #[cfg(test)]
 mod tests {
     use super::{Identity, Process, descendants, end, every_process, parse};
+    use crate::outcome::{Failure, Outcome};
+    use crate::sys::pidfd_signal;
     use rustix::fs::{CWD, Mode, OFlags, openat};
-    use rustix::process::pidfd_send_signal;
+    use rustix::io::Errno;
     use std::io::{BufRead, BufReader};
-    use std::os::fd::{AsFd, OwnedFd};
+    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
     use std::process::{Command, Stdio};
 
     const REST: &str = "0 -1 4194304 1 2 3 4 5 6 7 8 20 0 3 0 4711 9 9";
@@ -336,6 +338,10 @@ mod tests {
         assert_eq!(descendants(all, 10, 0).len(), 2);
     }
 
+    fn plain(process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
+        Ok(pidfd_signal(process, signal))
+    }
+
     fn proc() -> OwnedFd {
         openat(CWD, "/proc", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap()
     }
@@ -355,11 +361,10 @@ mod tests {
         let mut first = String::new();
         BufReader::new(root.stdout.take().unwrap()).read_line(&mut first).unwrap();
         let spared: u32 = first.trim().parse().unwrap();
-        let signal = |pidfd: std::os::fd::BorrowedFd<'_>, signal| Ok(pidfd_send_signal(pidfd, signal)?);
-        assert!(end(proc().as_fd(), root.id(), spared, signal).unwrap() >= 1);
+        assert!(end(proc().as_fd(), root.id(), spared, plain).unwrap() >= 1);
         // The shell waits for the one that was spared; with that gone too it ends.
         assert!(root.try_wait().unwrap().is_none());
-        end(proc().as_fd(), root.id(), 0, signal).unwrap();
+        end(proc().as_fd(), root.id(), 0, plain).unwrap();
         assert!(root.wait().unwrap().success());
     }
 
@@ -368,9 +373,9 @@ mod tests {
         let mut root =
             Command::new("sh").args(["-c", "sleep 600 & echo; wait"]).stdout(Stdio::piped()).spawn().unwrap();
         BufReader::new(root.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-        let broken = |_: std::os::fd::BorrowedFd<'_>, _| Err(std::io::ErrorKind::BrokenPipe.into());
+        let broken = |_: BorrowedFd<'_>, _| Err(Failure::permanent("broken"));
         assert!(end(proc().as_fd(), root.id(), 0, broken).is_err());
-        end(proc().as_fd(), root.id(), 0, |pidfd, signal| Ok(pidfd_send_signal(pidfd, signal)?)).unwrap();
+        end(proc().as_fd(), root.id(), 0, plain).unwrap();
         root.wait().unwrap();
     }
 }

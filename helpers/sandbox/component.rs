@@ -46,6 +46,17 @@ impl Component {
         Self::new(&[self.bytes(), suffix].concat())
     }
 
+    /// `prefix` and 128 random bits: a name that nobody can have taken in advance.
+    ///
+    /// # Errors
+    /// When the kernel gives no random numbers.
+    pub fn unforeseen(prefix: &str) -> Result<Self, rustix::io::Errno> {
+        let mut random = [0_u8; 16];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::new([prefix, &hex].concat().as_bytes()).map_err(|_| rustix::io::Errno::NAMETOOLONG)
+    }
+
     /// The name, without a final NUL.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()

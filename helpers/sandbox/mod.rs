@@ -8,11 +8,13 @@
 pub mod component;
 pub mod content;
 pub mod link;
+pub mod merge;
 pub mod metadata;
 pub mod progress;
 pub mod proxy;
 pub mod receive;
 pub mod remove;
+pub mod report;
 pub mod resolve;
 pub mod send;
 pub mod walk;

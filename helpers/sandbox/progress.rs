@@ -27,6 +27,11 @@ impl Progress {
         Progress { verb, next: watched.then(|| Instant::now().checked_add(QUIET)).flatten(), shown: false }
     }
 
+    /// Shows nothing, for the side that nobody watches.
+    pub fn none() -> Self {
+        Progress { verb: "", next: None, shown: false }
+    }
+
     /// Shows the figures if it is time.
     pub fn show(&mut self, totals: &Totals) {
         let now = Instant::now();

@@ -5,9 +5,13 @@
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
+use crate::sandbox::content::{Copier, Uncopied};
 use crate::sandbox::metadata::Metadata;
-use rustix::fs::{FileType, Mode, OFlags, openat};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use core::convert::Infallible;
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that it can only be
 /// ours: a regular file of this account with one name, not open to group or others, 1 byte to [`limits::PROXY_BYTES`] long.
@@ -35,6 +39,62 @@ pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
         return Ok(file);
     };
     Err(Failure::permanent(format_args!("the proxy {name} {complaint}")))
+}
+
+/// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
+pub const STAGED_NAME: &CStr = c".glexec-new-proxy";
+
+/// A new proxy that is whole but not yet in its place. It is removed again unless it gets there.
+pub struct Staged<'d> {
+    directory: BorrowedFd<'d>,
+    installed: bool,
+}
+
+impl<'d> Staged<'d> {
+    /// Copies `content`, a file that [`open`] accepted, into `directory`, mode 0600.
+    ///
+    /// # Errors
+    /// When it is none any more, or cannot be copied.
+    pub fn copy(directory: BorrowedFd<'d>, content: &OwnedFd) -> Outcome<Self> {
+        let context = || "cannot copy the new proxy into the sandbox";
+        let source = Metadata::of(content).or_fail(context)?;
+        if source.kind != FileType::RegularFile || source.size == 0 || source.size > limits::PROXY_BYTES {
+            return Err(Failure::permanent("the new proxy is not a file of a proxy's size"));
+        }
+        match unlinkat(directory, STAGED_NAME, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Failure::permanent(format_args!("{}: {errno}", context()))),
+        }
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let own = openat(directory, STAGED_NAME, flags, Mode::RUSR | Mode::WUSR).or_fail(context)?;
+        let staged = Staged { directory, installed: false };
+        let copied = Copier::default().copy(content.as_fd(), own.as_fd(), &source, |_| Ok::<(), Infallible>(()));
+        match copied {
+            Ok(()) => Ok(staged),
+            Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),
+            Err(Uncopied::Changed) => Err(Failure::permanent("the new proxy changed while it was copied")),
+            Err(Uncopied::Stopped(never)) => match never {},
+        }
+    }
+
+    /// Puts it in the place of `name`, atomically. A link that is there is replaced, not followed.
+    ///
+    /// # Errors
+    /// When a directory is there (the job may have made one), or the kernel refuses.
+    pub fn install(mut self, name: &Component) -> Outcome {
+        renameat(self.directory, STAGED_NAME, self.directory, name.c_str())
+            .or_fail(|| format!("cannot put the new proxy in the place of {name}"))?;
+        self.installed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staged<'_> {
+    fn drop(&mut self) {
+        if !self.installed {
+            let _ = unlinkat(self.directory, STAGED_NAME, AtFlags::empty());
+        }
+    }
 }
 
 /// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them at least one

@@ -4,7 +4,6 @@
 
 use crate::confine::Confined;
 use crate::connection::{Connection, Packet, quoted};
-use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
@@ -13,6 +12,7 @@ use crate::sandbox::link::stays_inside;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::progress::Progress;
 use crate::sandbox::remove::remove_directory;
+use crate::sandbox::report::{LeftOut, Report};
 use crate::sandbox::walk::{CHANGE, DIRECTORY, Walk, mode_of};
 use crate::sandbox::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
 use core::time::Duration;
@@ -39,13 +39,15 @@ pub enum From<'a> {
     Target(&'a Component),
 }
 
-/// Something that is not part of the copy.
-#[derive(Debug)]
-pub struct LeftOut {
-    /// Its path below the sandbox, escaped and shortened.
-    pub path: String,
-    /// Why.
-    pub reason: Reason,
+impl From<'_> {
+    /// What every directory of the copy lets its new owner do, whatever its old owner did to it: the pilot has to move, to
+    /// read and in the end to remove what a job left. A job gets its directories as the submitter made them.
+    const fn added_to_directories(&self) -> u16 {
+        match self {
+            From::Pilot => 0,
+            From::Target(_) => CHANGE,
+        }
+    }
 }
 
 /// A tree that arrived whole.
@@ -73,11 +75,10 @@ struct Receiver<'a> {
     from: From<'a>,
     root: OwnedFd,
     walk: Walk<Pending>,
-    path: Vec<u8>,
-    links: Option<(OwnedFd, CString)>,
+    report: Report,
+    links: Option<(OwnedFd, Component)>,
     copier: Copier,
     totals: Totals,
-    left_out: Vec<LeftOut>,
     progress: Progress,
     next_news: Instant,
 }
@@ -101,11 +102,10 @@ pub fn receive_tree(
         from,
         root: duplicate()?,
         walk: Walk::new(duplicate()?),
-        path: Vec::new(),
+        report: Report::default(),
         links: None,
         copier: Copier::default(),
         totals: Totals::default(),
-        left_out: Vec::new(),
         progress,
         next_news: Instant::now(),
     };
@@ -126,7 +126,7 @@ pub fn receive_tree(
         receiver.tell_news();
         if let Some((mode, mtime)) = end {
             receiver.drop_links()?;
-            return Ok(Received { totals: receiver.totals, left_out: receiver.left_out, mode, mtime });
+            return Ok(Received { totals: receiver.totals, left_out: receiver.report.left_out, mode, mtime });
         }
     }
 }
@@ -198,16 +198,12 @@ impl Receiver<'_> {
         }
     }
 
-    fn shown(&self, name: &Component) -> String {
-        Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
-    }
-
     fn failure(&self, what: &str, name: &Component, errno: Errno) -> Failure {
-        Failure::permanent(format_args!("cannot {what} {}: {errno}", self.shown(name)))
+        Failure::permanent(format_args!("cannot {what} {}: {errno}", self.report.shown(name)))
     }
 
     fn changed(&self, name: &Component) -> Failure {
-        let shown = self.shown(name);
+        let shown = self.report.shown(name);
         Failure::permanent(format_args!(
             "the file {shown} changed while it was copied; stop what still writes to the sandbox"
         ))
@@ -215,9 +211,7 @@ impl Receiver<'_> {
 
     fn leave_out(&mut self, name: &Component, reason: Reason) {
         self.totals.left_out = self.totals.left_out.saturating_add(1);
-        if self.left_out.len() < limits::LEFT_OUT_NAMED {
-            self.left_out.push(LeftOut { path: self.shown(name), reason });
-        }
+        self.report.leave_out(name, reason);
     }
 
     fn enter(&mut self, name: &Component, mode: u16, mtime: Time) -> Outcome {
@@ -225,14 +219,16 @@ impl Receiver<'_> {
         let child = mkdirat(here, name.c_str(), Mode::RWXU)
             .and_then(|()| openat(here, name.c_str(), DIRECTORY, Mode::empty()))
             .map_err(|errno| self.failure("make the directory", name, errno))?;
-        let pending = Pending { mode: mode_of(mode & KEPT_MODE), mtime, path_length: self.path.len() };
+        let pending = Pending {
+            mode: mode_of(mode & KEPT_MODE | self.from.added_to_directories()),
+            mtime,
+            path_length: self.report.enter(name),
+        };
         let entered = self.walk.enter(child, pending);
         if entered == Err(Errno::NAMETOOLONG) {
             return Err(Failure::permanent(format_args!("the sandbox is deeper than {} directories", limits::DEPTH)));
         }
         entered.or_fail(|| "cannot go down")?;
-        self.path.extend_from_slice(name.bytes());
-        self.path.push(b'/');
         self.totals.directories = self.totals.directories.saturating_add(1);
         Ok(())
     }
@@ -240,7 +236,7 @@ impl Receiver<'_> {
     fn leave(&mut self) -> Outcome {
         let left = self.walk.leave().or_fail(|| "cannot go back up")?;
         let left = left.ok_or_else(|| broken("it leaves the sandbox itself"))?;
-        self.path.truncate(left.note.path_length);
+        self.report.leave(left.note.path_length);
         futimens(&left.directory, &left.note.mtime.into())
             .and_then(|()| fchmod(&left.directory, left.note.mode))
             .or_fail(|| "cannot finish a directory")
@@ -334,9 +330,10 @@ impl Receiver<'_> {
     fn remember(&mut self, name: &Component, source: &Metadata) -> Outcome {
         let context = || "cannot keep track of hard links";
         if self.links.is_none() {
-            let index = index_name()?;
-            mkdirat(&self.root, index.as_c_str(), Mode::RWXU).or_fail(context)?;
-            let opened = openat(&self.root, index.as_c_str(), DIRECTORY, Mode::empty()).or_fail(context)?;
+            // No sender can have foreseen the name, so it cannot be one of the tree's.
+            let index = Component::unforeseen(".glexec-links-").or_fail(context)?;
+            mkdirat(&self.root, index.c_str(), Mode::RWXU).or_fail(context)?;
+            let opened = openat(&self.root, index.c_str(), DIRECTORY, Mode::empty()).or_fail(context)?;
             self.links = Some((opened, index));
         }
         let Some((index, _)) = &self.links else { return Ok(()) };
@@ -347,7 +344,7 @@ impl Receiver<'_> {
     fn drop_links(&mut self) -> Outcome {
         let Some((opened, name)) = self.links.take() else { return Ok(()) };
         drop(opened);
-        remove_directory(self.root.as_fd(), &name).or_fail(|| "cannot remove the index of hard links")
+        remove_directory(self.root.as_fd(), name.c_str()).or_fail(|| "cannot remove the index of hard links")
     }
 
     /// Tells the sender and who watches, but not too often.
@@ -364,12 +361,4 @@ impl Receiver<'_> {
 /// What a file is called in the index of hard links.
 fn index_key(source: &Metadata) -> CString {
     CString::new(format!("{:x}", source.identity.1)).unwrap_or_default()
-}
-
-/// A name for the index that no sender can have foreseen, so it cannot be one of the tree's.
-fn index_name() -> Outcome<CString> {
-    let mut random = [0_u8; 16];
-    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty()).or_fail(|| "no random numbers")?;
-    let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    CString::new(format!(".glexec-links-{hex}")).or_fail(|| "the index of hard links")
 }

@@ -7,8 +7,9 @@ use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
-use rustix::fs::{FileType, Mode, OFlags, openat, readlinkat};
-use std::os::fd::OwnedFd;
+use crate::sandbox::walk::{LIST, Opened, open_directory};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, readlinkat, renameat_with};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The most symbolic links on the way (Linux's own limit).
 const LINKS: usize = 40;
@@ -16,7 +17,7 @@ const LINKS: usize = 40;
 const S_ISVTX: u16 = 0o1000;
 
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
-const PARKED_SUFFIX: &[u8] = b".condor";
+pub const PARKED_SUFFIX: &[u8] = b".condor";
 
 /// The names of one sandbox in its parent directory.
 pub struct Place {
@@ -55,12 +56,17 @@ impl Place {
         path
     }
 
-    /// Opens one of the two directories, as its owner.
+    /// Opens one of the two directories to be listed, if it is this account's.
     ///
     /// # Errors
-    /// `ENOENT`, `ELOOP` and so on as the kernel says them.
-    pub fn open(&self, name: &Component) -> Result<OwnedFd, rustix::io::Errno> {
-        openat(&self.parent, name.c_str(), crate::sandbox::walk::DIRECTORY, Mode::empty())
+    /// When it is anything else.
+    pub fn open_home(&self, name: &Component) -> Outcome<Opened> {
+        let home = open_directory(self.parent.as_fd(), name.c_str(), LIST).or_fail(|| format!("cannot open {name}"))?;
+        if home.found.owner == rustix::process::geteuid().as_raw() {
+            Ok(home)
+        } else {
+            Err(Failure::permanent(format_args!("{name} belongs to uid {}, not to this account", home.found.owner)))
+        }
     }
 
     /// What the name is at this moment; `None` if it does not exist.
@@ -73,6 +79,49 @@ impl Place {
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(errno) => Err(Failure::permanent(format_args!("cannot look at {name}: {errno}"))),
         }
+    }
+}
+
+impl Place {
+    /// The two directories are exchanged in one step, which in a directory open to all only its owner may do.
+    ///
+    /// # Errors
+    /// When the parent is not this account's.
+    pub fn require_own_parent(&self) -> Outcome {
+        let found = Metadata::of(&self.parent).or_fail(|| "cannot look at the sandbox's parent")?;
+        if found.owner == rustix::process::geteuid().as_raw() {
+            return Ok(());
+        }
+        Err(Failure::permanent(format_args!(
+            "the sandbox's parent {} belongs to uid {}; it must belong to this account (chown it)",
+            Escaped(&self.parent_path),
+            found.owner
+        )))
+    }
+
+    /// Keeps other helpers of the pilot away from this sandbox as long as `home`, the pilot's own directory, is open.
+    ///
+    /// # Errors
+    /// When another one is at work.
+    pub fn lock(&self, home: BorrowedFd<'_>) -> Outcome {
+        flock(home, FlockOperation::NonBlockingLockExclusive)
+            .or_fail(|| format!("another helper is at work on the sandbox {}", self.name))
+    }
+
+    /// Whether `directory` is where this process was started: the Starter sits in the pilot's own directory.
+    pub fn is_working_directory(&self, directory: &Metadata) -> bool {
+        Metadata::at(CWD, c".").is_ok_and(|here| here.identity == directory.identity)
+    }
+
+    /// Lets the sandbox and the parked directory take each other's place, in one step.
+    ///
+    /// # Errors
+    /// The kernel's; then nothing has changed.
+    pub fn exchange(&self) -> Outcome {
+        renameat_with(&self.parent, self.name.c_str(), &self.parent, self.parked.c_str(), RenameFlags::EXCHANGE)
+            .or_fail(|| {
+                format!("cannot exchange {} and {} (the file system must know RENAME_EXCHANGE)", self.name, self.parked)
+            })
     }
 }
 

@@ -10,6 +10,7 @@ use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::progress::Progress;
+use crate::sandbox::report::{LeftOut, Report};
 use crate::sandbox::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
 use crate::sandbox::wire::{Message, Reason, Record, Totals};
 use core::mem::MaybeUninit;
@@ -34,6 +35,8 @@ struct Resume {
     cookie: u64,
     /// The permission bits that the directory had before we opened it up.
     restore: Option<Mode>,
+    /// How long the path was before this directory.
+    path_length: usize,
 }
 
 struct Sender<'a> {
@@ -43,6 +46,7 @@ struct Sender<'a> {
     packet: Vec<u8>,
     files: Vec<OwnedFd>,
     entries: u64,
+    report: Report,
     progress: Progress,
     verdict: Packet,
 }
@@ -50,7 +54,7 @@ struct Sender<'a> {
 /// What one entry asks the walk to do.
 enum Next {
     Sibling,
-    Child(OwnedFd, Option<Mode>),
+    Child { directory: OwnedFd, restore: Option<Mode>, path_length: usize },
 }
 
 /// Sends all that is in `root`, which was opened to be listed, but the entry `skip` of its top, and waits until the receiver has it whole.
@@ -65,7 +69,7 @@ pub fn send_tree(
     skip: Option<&Component>,
     progress: Progress,
     _proof: &Confined,
-) -> Outcome<Totals> {
+) -> Outcome<(Totals, Vec<LeftOut>)> {
     let Opened { directory: top, found, restore } = root;
     let mut sender = Sender {
         connection,
@@ -74,6 +78,7 @@ pub fn send_tree(
         packet: Message::Records(&[]).encode(),
         files: Vec::with_capacity(BATCH),
         entries: 0,
+        report: Report::default(),
         progress,
         verdict: Packet::default(),
     };
@@ -87,7 +92,7 @@ pub fn send_tree(
     closed?;
     let same_count = totals.entries == sender.entries;
     if same_count {
-        Ok(totals)
+        Ok((totals, sender.report.left_out))
     } else {
         Err(Failure::permanent("the other side acknowledges another tree than was sent"))
     }
@@ -132,8 +137,8 @@ impl Sender<'_> {
                 continue;
             }
             let cookie = entry.next_entry_cookie();
-            if let Next::Child(child, restore) = self.entry(name, entry.file_type())? {
-                return Ok(Some((child, Resume { cookie, restore })));
+            if let Next::Child { directory, restore, path_length } = self.entry(name, entry.file_type())? {
+                return Ok(Some((directory, Resume { cookie, restore, path_length })));
             }
         }
         Ok(None)
@@ -146,16 +151,17 @@ impl Sender<'_> {
         }
         let component = Component::new(name.to_bytes())
             .or_fail(|| format!("the file system lists {}", Escaped(name.to_bytes())))?;
-        let context = || format!("cannot read {component}");
         let kind = match hint {
-            FileType::Unknown => Metadata::at(self.walk.directory(), name).or_fail(context)?.kind,
+            FileType::Unknown => {
+                Metadata::at(self.walk.directory(), name).map_err(|errno| self.unreadable(&component, errno))?.kind
+            }
             known => known,
         };
         match kind {
             FileType::Directory => self.directory(name, component),
             FileType::RegularFile => self.file(name, component).map(|()| Next::Sibling),
             FileType::Symlink => self.symlink(name, component).map(|()| Next::Sibling),
-            _ => self.add(&Record::LeftOut { name: component, reason: Reason::Special }, None).map(|()| Next::Sibling),
+            _ => self.leave_out(component, Reason::Special).map(|()| Next::Sibling),
         }
     }
 
@@ -163,24 +169,25 @@ impl Sender<'_> {
         let Opened { directory: child, found, restore } = open_directory(self.walk.directory(), name, LIST)
             .or_fail(|| format!("cannot read the directory {component}"))?;
         if found.device() != self.device {
-            let left_out = Record::LeftOut { name: component, reason: Reason::OtherFileSystem };
-            return self.add(&left_out, None).map(|()| Next::Sibling);
+            return self.leave_out(component, Reason::OtherFileSystem).map(|()| Next::Sibling);
         }
+        let path_length = self.report.enter(&component);
         self.add(&Record::Enter { name: component, mode: found.mode, mtime: found.mtime }, None)?;
-        Ok(Next::Child(child, restore))
+        Ok(Next::Child { directory: child, restore, path_length })
     }
 
     fn file(&mut self, name: &CStr, component: Component) -> Outcome {
-        let context = || format!("cannot read the file {component}");
+        let unreadable = |sender: &Self, errno| sender.unreadable(&component, errno);
         let file = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
             Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
                 self.flush()?;
-                openat(self.walk.directory(), name, FILE, Mode::empty()).or_fail(context)?
+                openat(self.walk.directory(), name, FILE, Mode::empty())
             }
-            Err(Errno::ACCESS) => self.closed_file(name).or_fail(context)?,
-            other => other.or_fail(context)?,
-        };
-        let found = Metadata::of(&file).or_fail(context)?;
+            Err(Errno::ACCESS) => self.closed_file(name),
+            other => other,
+        }
+        .map_err(|errno| unreadable(self, errno))?;
+        let found = Metadata::of(&file).map_err(|errno| unreadable(self, errno))?;
         let reason = if found.kind != FileType::RegularFile {
             Reason::Special
         } else if found.device() != self.device {
@@ -188,7 +195,16 @@ impl Sender<'_> {
         } else {
             return self.add(&Record::File { name: component }, Some(file));
         };
-        self.add(&Record::LeftOut { name: component, reason }, None)
+        self.leave_out(component, reason)
+    }
+
+    fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {
+        self.report.leave_out(&name, reason);
+        self.add(&Record::LeftOut { name, reason }, None)
+    }
+
+    fn unreadable(&self, name: &Component, errno: Errno) -> Failure {
+        Failure::permanent(format_args!("cannot read {}: {errno}", self.report.shown(name)))
     }
 
     /// Opens a file of ours that denies even its owner, and closes it up again at once.
@@ -199,13 +215,13 @@ impl Sender<'_> {
     }
 
     fn symlink(&mut self, name: &CStr, component: Component) -> Outcome {
-        let context = || format!("cannot read the link {component}");
         let mut room = [MaybeUninit::uninit(); limits::LINK_BYTES + 1];
-        let (target, _) = readlinkat_raw(self.walk.directory(), name, &mut room).or_fail(context)?;
-        let mtime = Metadata::at(self.walk.directory(), name).or_fail(context)?.mtime;
+        let here = self.walk.directory();
+        let (target, _) = readlinkat_raw(here, name, &mut room).map_err(|errno| self.unreadable(&component, errno))?;
+        let mtime = Metadata::at(here, name).map_err(|errno| self.unreadable(&component, errno))?.mtime;
         let target: &[u8] = target;
         if target.len() > limits::LINK_BYTES {
-            return Err(Failure::permanent(format_args!("the link {component} points too far")));
+            return Err(self.unreadable(&component, Errno::NAMETOOLONG));
         }
         self.add(&Record::Symlink { name: component, target, mtime }, None)
     }
@@ -219,6 +235,7 @@ impl Sender<'_> {
             other => Failure::permanent(format_args!("cannot go back up: {other}")),
         })?;
         let Some(left) = left else { return Ok(0) };
+        self.report.leave(left.note.path_length);
         if let Some(before) = left.note.restore {
             fchmod(&left.directory, before).or_fail(|| "cannot restore the permissions of a directory")?;
         }

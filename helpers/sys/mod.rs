@@ -6,7 +6,7 @@ pub mod supervisor;
 
 use std::ffi::{CStr, c_char, c_long};
 use std::io;
-use std::os::fd::RawFd;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
 /// The largest signal number of Linux.
 const SIGNAL_LAST: i32 = 64;
@@ -112,6 +112,28 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
         unsafe { libc::close(fd) };
     }
     Ok(())
+}
+
+/// Sends `signal` to the process behind a pidfd; 0 only asks whether that would be allowed.
+///
+/// # Errors
+/// The kernel's: `ESRCH` when the process is gone, `EPERM` when it is another account's.
+pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> rustix::io::Result<()> {
+    // SAFETY: the descriptor is borrowed for the call; the third argument is null, so the kernel reads and writes no memory of ours.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            c_long::from(process.as_raw_fd()),
+            c_long::from(signal),
+            core::ptr::null::<u8>(),
+            0 as c_long,
+        )
+    };
+    if result == 0 {
+        return Ok(());
+    }
+    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
+    Err(rustix::io::Errno::from_raw_os_error(errno))
 }
 
 /// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH and no

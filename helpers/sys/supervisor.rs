@@ -5,7 +5,7 @@ use core::mem::size_of;
 use rustix::process::{Resource, Rlimit};
 use std::ffi::c_long;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -32,7 +32,7 @@ pub fn set_child_up(command: &mut Command, directory: BorrowedFd<'_>, leader: Le
             Leader::Group => rustix::process::setpgid(None, None)?,
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        rustix::process::setrlimit(Resource::Core, core.clone())?;
+        rustix::process::setrlimit(Resource::Core, core)?;
         Ok(())
     };
     // SAFETY: between fork and exec the closure makes five system calls and nothing else; it allocates nothing, takes no lock, and
@@ -59,7 +59,8 @@ impl SignalQueue {
         let set = signal_set(signals);
         let flags = c_long::from(libc::SFD_CLOEXEC | libc::SFD_NONBLOCK);
         // SAFETY: the kernel reads eight bytes from `set`, which lives through the call.
-        let raw = unsafe { libc::syscall(libc::SYS_signalfd4, -1 as c_long, &raw const set, KERNEL_SIGSET_BYTES, flags) };
+        let raw =
+            unsafe { libc::syscall(libc::SYS_signalfd4, -1 as c_long, &raw const set, KERNEL_SIGSET_BYTES, flags) };
         let raw = RawFd::try_from(raw).ok().filter(|raw| *raw >= 0).ok_or_else(io::Error::last_os_error)?;
         // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
         let descriptor = unsafe { OwnedFd::from_raw_fd(raw) };

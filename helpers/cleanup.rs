@@ -1,0 +1,187 @@
+//! Takes a sandbox back from the target account. The pilot side.
+
+#![forbid(unsafe_code)]
+
+use crate::argv::SandboxArguments;
+use crate::confine::{Confined, Grant, confine, filling, renaming};
+use crate::connection::Connection;
+use crate::handover;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::program;
+use crate::sandbox::component::Component;
+use crate::sandbox::metadata::Metadata;
+use crate::sandbox::progress::Progress;
+use crate::sandbox::receive::{From, Received, receive_tree};
+use crate::sandbox::report;
+use crate::sandbox::resolve::Place;
+use crate::sandbox::wire::{Message, Totals};
+use crate::sandbox::{merge, proxy};
+use crate::switch::{Operation, Request, Switched, switch};
+use crate::sys;
+use rustix::fs::{RenameFlags, renameat_with};
+use rustix::process::geteuid;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: condor_glexec_cleanup [--json] G P S R D
+
+Takes the sandbox S back from the account that the job's proxy maps to. Called by HTCondor's Starter after the job.
+
+  G  absolute path of the switcher (glexec)
+  P  name of the proxy, a file in S.condor: this account's, mode 0600
+  S  absolute path of the sandbox, a directory of the target account by now
+  R  how often the switcher is called again after it exited with 202 or 203
+  D  seconds to wait at least before that
+
+  --json  on success, print the figures of the copy as one line of JSON
+
+All that the job left is copied into S.condor; when it is whole, S.condor takes S's place in one step, and only then
+the target account removes its own copy. The proxy in S.condor is never touched. What the job left is not trusted:
+modes are cut to 0755 (directories get 0700 at least); devices, FIFOs, sockets, and symbolic links that could lead out of the sandbox or to
+the proxy are left out and reported. If anything fails before that step, S is as the job left it, and the next call
+begins anew. Called on a sandbox that was taken back already, it does nothing, or finishes what was interrupted.
+
+Exit codes: 0 done, 1 anything else.
+";
+
+/// The program.
+pub fn main() -> ExitCode {
+    program::run(Program::Cleanup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?))
+}
+
+/// What an earlier call has left to do.
+enum State {
+    /// Nothing: the sandbox is the pilot's.
+    TakenBack,
+    /// The sandbox is the pilot's, but the target account's old copy is still there.
+    Leftover,
+    /// The job's sandbox is there to be taken back.
+    WithTarget,
+    /// The job's sandbox has gone; the pilot's own directory is still parked.
+    Missing,
+}
+
+fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
+    program::guard_memory()?;
+    let place = Place::find(&arguments.sandbox)?;
+    place.require_own_parent()?;
+    let (totals, left_out) = match state(&place)? {
+        State::TakenBack => (Totals::default(), Vec::new()),
+        State::Missing => return Err(restore(&place)?),
+        State::Leftover => {
+            let home = place.open_home(&place.name)?;
+            place.lock(home.directory.as_fd())?;
+            remove_leftover(&place, home.directory.as_fd(), arguments)?;
+            (Totals::default(), Vec::new())
+        }
+        State::WithTarget => {
+            let home = place.open_home(&place.parked)?;
+            place.lock(home.directory.as_fd())?;
+            let received = take_back(&place, home.directory.as_fd(), arguments)?;
+            (received.totals, received.left_out)
+        }
+    };
+    report::finished(Program::Cleanup, &totals, &left_out, arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn state(place: &Place) -> Outcome<State> {
+    let own = |found: &Metadata| found.owner == geteuid().as_raw() && found.is_directory();
+    let (sandbox, parked) = (place.look(&place.name)?, place.look(&place.parked)?);
+    match (sandbox, parked) {
+        (Some(sandbox), None) if own(&sandbox) => Ok(State::TakenBack),
+        (None, Some(parked)) if own(&parked) => Ok(State::Missing),
+        // A switcher that stays in one account: both are ours, but the Starter sits in its own.
+        (Some(sandbox), Some(parked)) if own(&sandbox) && own(&parked) => {
+            if place.is_working_directory(&parked) {
+                Ok(State::WithTarget)
+            } else if place.is_working_directory(&sandbox) {
+                Ok(State::Leftover)
+            } else {
+                Err(Failure::permanent(format_args!(
+                    "{} and {} both belong to this account; call this with the pilot's own one as the working directory",
+                    place.name, place.parked
+                )))
+            }
+        }
+        (Some(_), Some(parked)) if own(&parked) => Ok(State::WithTarget),
+        (Some(sandbox), Some(_)) if own(&sandbox) => Ok(State::Leftover),
+        _ => Err(Failure::permanent(format_args!(
+            "{} was not made by condor_glexec_setup: there is no {} of this account",
+            place.name, place.parked
+        ))),
+    }
+}
+
+/// The job has removed or moved its sandbox: at least the Starter gets its own back. Gives what is to be reported.
+fn restore(place: &Place) -> Outcome<Failure> {
+    renameat_with(&place.parent, place.parked.c_str(), &place.parent, place.name.c_str(), RenameFlags::NOREPLACE)
+        .or_fail(|| format!("cannot rename {} to {}", place.parked, place.name))?;
+    Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", place.name)))
+}
+
+fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outcome<Switched> {
+    let switched = switch(&Request {
+        switcher: arguments.switcher.clone(),
+        proxy: place.path_of(home, &arguments.proxy),
+        operation: Operation::Cleanup,
+        retries: arguments.retries,
+        delay: arguments.delay,
+    })?;
+    sys::ignore_write_signals();
+    program::raise_descriptor_limit();
+    Ok(switched)
+}
+
+fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments) -> Outcome {
+    proxy::open(home, &arguments.proxy)?;
+    let mut switched = start(place, &place.name, arguments)?;
+    let proof = confine(&[], false)?;
+    switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
+    let removed = handover::ask(&switched.connection, place, &place.parked, &arguments.proxy, true, &[])
+        .and_then(|()| handover::expect(&switched.connection, &Message::Done, &proof));
+    switched.end();
+    removed
+}
+
+fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments) -> Outcome<Received> {
+    proxy::open(home, &arguments.proxy)?;
+    let mut switched = start(place, &place.parked, arguments)?;
+    let proof = confine(
+        &[Grant { directory: home, rights: filling() }, Grant { directory: place.parent.as_fd(), rights: renaming() }],
+        false,
+    )?;
+    let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, &proof);
+    if received.is_err() {
+        switched.give_up();
+        return received;
+    }
+    // The sandbox is back. What is left is that the target account removes its own copy.
+    switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
+    let removed = handover::expect(&switched.connection, &Message::Done, &proof);
+    switched.end();
+    removed.and(received)
+}
+
+fn receive_and_exchange(
+    connection: &Connection,
+    place: &Place,
+    home: BorrowedFd<'_>,
+    proxy: &Component,
+    proof: &Confined,
+) -> Outcome<Received> {
+    merge::sweep(home)?;
+    handover::ask(connection, place, &place.name, proxy, false, &[])?;
+    let staging = merge::Staging::make(home)?;
+    let received =
+        receive_tree(connection, staging.tree(), From::Target(proxy), Progress::new("taking the sandbox back"), proof)?;
+    staging.merge()?;
+    place.exchange()?;
+    let told = connection
+        .send(&Message::Complete(received.totals).encode(), &[])
+        .and_then(|()| connection.send(&Message::Commit.encode(), &[]));
+    told.or_fail(|| "the sandbox is back, but the target side cannot be told to remove its copy")?;
+    Ok(received)
+}

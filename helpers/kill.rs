@@ -1,0 +1,136 @@
+//! Signals a process of the target account. The pilot side.
+
+#![forbid(unsafe_code)]
+
+use crate::argv::Arguments;
+use crate::confine::{Confined, Grant, confine};
+use crate::connection::{Packet, quoted};
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::program;
+use crate::sandbox::proxy;
+use crate::sandbox::resolve::{split, trusted_directory};
+use crate::sandbox::wire::Message;
+use crate::switch::{Operation, Request, Switched, switch};
+use crate::sys;
+use rustix::fs::{Mode, openat};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: condor_glexec_kill G PROXY PID SIGNAL R D
+
+Sends SIGNAL to the process PID as the account that the job's proxy maps to. Called by HTCondor's ProcD.
+
+  G       absolute path of the switcher (glexec)
+  PROXY   absolute path of the job's proxy (S.condor/P): this account's, mode 0600
+  PID     a process id, decimal, 2 or more
+  SIGNAL  a signal number, decimal, 0 to 64; 0 only asks whether the process could be signalled
+  R       how often the switcher is called again after it exited with 202 or 203
+  D       seconds to wait at least before that
+
+The process is taken hold of (pidfd) before anything else happens, so that the signal cannot reach a later one with
+the same number. A process that has ended but is not yet reaped counts as signalled.
+
+Exit codes: 0 signalled, 1 usage, 2 no such process, not the target account's, or failed, 3 failed after R retries.
+";
+
+/// The program.
+pub fn main() -> ExitCode {
+    program::run(Program::Kill, HELP, work)
+}
+
+fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
+    let switcher = arguments.take_absolute("G (the switcher)")?;
+    let proxy_path = arguments.take_absolute("PROXY")?;
+    let pid = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
+    let signal = arguments.take_decimal("SIGNAL", 0..=limits::SIGNAL_MAX)?;
+    let retries = arguments.take_retries()?;
+    let delay = arguments.take_delay()?;
+    arguments.end()?;
+    let process = hold(pid)?;
+
+    program::guard_memory()?;
+    let signaller = Signaller::start(switcher, proxy_path, retries, delay, &[])?;
+    let signalled = signaller.signal(process.as_fd(), u8::try_from(signal).unwrap_or(u8::MAX));
+    signaller.end();
+    match signalled? {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(Errno::PERM) => {
+            Err(Failure::permanent(format_args!("process {pid} does not belong to the account that the proxy maps to")))
+        }
+        Err(Errno::SRCH) => Err(gone(pid)),
+        Err(errno) => Err(Failure::permanent(format_args!("cannot send signal {signal} to process {pid}: {errno}"))),
+    }
+}
+
+fn gone(pid: u32) -> Failure {
+    Failure::permanent(format_args!("there is no process {pid} (any more)"))
+}
+
+fn hold(pid: u32) -> Outcome<OwnedFd> {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| gone(pid))?;
+    pidfd_open(number, PidfdFlags::empty()).map_err(|errno| match errno {
+        Errno::SRCH => gone(pid),
+        // A thread's number is not a process.
+        other => Failure::permanent(format_args!("cannot take hold of process {pid}: {other}")),
+    })
+}
+
+/// A switch through which any number of processes can be signalled.
+pub struct Signaller {
+    switched: Switched,
+    _proof: Confined,
+}
+
+impl Signaller {
+    /// Checks the proxy, switches and confines this process to what `grants` allow.
+    ///
+    /// # Errors
+    /// As [`switch`]; when the proxy is not the pilot's own.
+    pub fn start(
+        switcher: Vec<u8>,
+        proxy_path: Vec<u8>,
+        retries: u32,
+        delay: u32,
+        grants: &[Grant<'_>],
+    ) -> Outcome<Self> {
+        let (directory_path, name) = split(&proxy_path)?;
+        let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
+        let listed = openat(&directory, c".", crate::sandbox::walk::DIRECTORY, Mode::empty())
+            .or_fail(|| "cannot open the proxy's directory")?;
+        proxy::open(listed.as_fd(), &name)?;
+        let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
+        sys::ignore_write_signals();
+        let proof = confine(grants, false)?;
+        Ok(Signaller { switched, _proof: proof })
+    }
+
+    /// Sends `signal` to the process behind a pidfd. The inner error is what the kernel answered.
+    ///
+    /// # Errors
+    /// When the target side is gone or answers with something else.
+    pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
+        let connection = &self.switched.connection;
+        connection.send(&Message::Signal(signal).encode(), &[process]).or_fail(|| "asking the target side")?;
+        let mut packet = Packet::default();
+        connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
+        match Message::decode(packet.bytes()) {
+            Ok(Message::Signalled(0)) => Ok(Ok(())),
+            Ok(Message::Signalled(errno)) => {
+                Ok(Err(Errno::from_raw_os_error(i32::try_from(errno).ok().filter(|errno| *errno < 4096).unwrap_or(0))))
+            }
+            Ok(Message::Failed(text)) => {
+                Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
+            }
+            _ => Err(Failure::permanent("the target side answered with something else than a result")),
+        }
+    }
+
+    /// Ends the switch.
+    pub fn end(self) {
+        self.switched.end();
+    }
+}

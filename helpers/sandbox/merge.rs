@@ -1,0 +1,123 @@
+//! A private place inside the pilot's directory where a tree arrives, and its move into that directory once it is whole.
+
+#![forbid(unsafe_code)]
+
+use crate::outcome::{OrFail, Outcome};
+use crate::sandbox::component::Component;
+use crate::sandbox::proxy;
+use crate::sandbox::remove::remove_directory;
+use crate::sandbox::walk::DIRECTORY;
+use core::mem::MaybeUninit;
+use rustix::fs::{
+    AtFlags, Mode, RawDir, RenameFlags, SeekFrom, mkdirat, openat, renameat, renameat_with, seek, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// What the names of staging directories begin with. The rest is random: the job cannot take it in advance.
+const PREFIX: &str = ".glexec-incoming-";
+
+/// Inside it, where the tree arrives.
+const TREE: &CStr = c"tree";
+
+/// Inside it, where entries go that the tree replaces.
+const REPLACED: &CStr = c"replaced";
+
+/// Room for the directory entries of one read.
+const ENTRIES_BYTES: usize = 8 * 1024;
+
+/// A tree on its way into `home`. What is not merged is removed.
+pub struct Staging<'d> {
+    home: BorrowedFd<'d>,
+    name: Component,
+    tree: OwnedFd,
+    replaced: OwnedFd,
+}
+
+/// Removes what interrupted helpers left in the pilot's own directory.
+///
+/// A file of the job's could have such a name, too, if an earlier call was interrupted while it merged; but then the job's
+/// sandbox is still whole, and it comes again.
+///
+/// # Errors
+/// When something cannot be removed.
+pub fn sweep(home: BorrowedFd<'_>) -> Outcome {
+    let context = || "cannot remove what an interrupted helper left";
+    match unlinkat(home, proxy::STAGED_NAME, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno).or_fail(context),
+    }
+    for_each_entry(home, |name| {
+        let ours = name.to_bytes().starts_with(PREFIX.as_bytes());
+        if ours { remove_directory(home, name).map(|()| true) } else { Ok(false) }
+    })
+    .or_fail(context)
+}
+
+impl<'d> Staging<'d> {
+    /// Makes an empty one.
+    ///
+    /// # Errors
+    /// The kernel's: no space, quota.
+    pub fn make(home: BorrowedFd<'d>) -> Outcome<Self> {
+        let context = || "cannot make a place for the incoming sandbox";
+        let name = Component::unforeseen(PREFIX).or_fail(context)?;
+        let make = |parent: BorrowedFd<'_>, name: &CStr| {
+            mkdirat(parent, name, Mode::RWXU).and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))
+        };
+        let top = make(home, name.c_str()).or_fail(context)?;
+        let tree = make(top.as_fd(), TREE).or_fail(context)?;
+        let replaced = make(top.as_fd(), REPLACED).or_fail(context)?;
+        Ok(Staging { home, name, tree, replaced })
+    }
+
+    /// The directory where the tree arrives.
+    pub fn tree(&self) -> &OwnedFd {
+        &self.tree
+    }
+
+    /// Moves the tree's entries into the pilot's directory, each in the place of what had the same name.
+    ///
+    /// # Errors
+    /// The kernel's; then a part of the tree is still in the staging directory.
+    pub fn merge(self) -> Outcome {
+        for_each_entry(self.tree.as_fd(), |name| {
+            match renameat_with(&self.tree, name, self.home, name, RenameFlags::NOREPLACE) {
+                Err(Errno::EXIST) => {
+                    renameat(self.home, name, &self.replaced, name)?;
+                    renameat(&self.tree, name, self.home, name)?;
+                }
+                other => other?,
+            }
+            Ok(true)
+        })
+        .or_fail(|| "cannot move the sandbox's content to its place")
+    }
+}
+
+impl Drop for Staging<'_> {
+    fn drop(&mut self) {
+        // Should this fail, the next call sweeps it.
+        let _ = remove_directory(self.home, self.name.c_str());
+    }
+}
+
+/// Calls `act` for every entry. As long as it says that it took entries away the listing may have missed some, and begins anew.
+fn for_each_entry(directory: BorrowedFd<'_>, mut act: impl FnMut(&CStr) -> Result<bool, Errno>) -> Result<(), Errno> {
+    loop {
+        seek(directory, SeekFrom::Start(0))?;
+        let mut taken = false;
+        let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
+        let mut listing = RawDir::new(directory, &mut room);
+        while let Some(entry) = listing.next() {
+            let entry = entry?;
+            if entry.file_name() != c"." && entry.file_name() != c".." {
+                taken |= act(entry.file_name())?;
+            }
+        }
+        if !taken {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Hands a sandbox over to the target account. The pilot side.
+
+#![forbid(unsafe_code)]
+
+use crate::argv::SandboxArguments;
+use crate::confine::{Grant, confine, removing, renaming};
+use crate::connection::Connection;
+use crate::handover;
+use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::program;
+use crate::sandbox::component::Component;
+use crate::sandbox::progress::Progress;
+use crate::sandbox::remove::remove_contents;
+use crate::sandbox::report::LeftOut;
+use crate::sandbox::resolve::Place;
+use crate::sandbox::send::send_tree;
+use crate::sandbox::walk::Opened;
+use crate::sandbox::wire::{Message, Totals};
+use crate::sandbox::{proxy, report};
+use crate::switch::{Operation, Request, switch};
+use crate::sys;
+use rustix::process::geteuid;
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: condor_glexec_setup [--json] G P S R D
+
+Hands the sandbox S over to the account that the job's proxy maps to. Called by HTCondor's Starter.
+
+  G  absolute path of the switcher (glexec)
+  P  name of the proxy, a file in S: this account's, mode 0600
+  S  absolute path of the sandbox, a directory of this account; its parent must belong to this account and be
+     writable for the target account (mode 1777), and every directory above must let it through (0711)
+  R  how often the switcher is called again after it exited with 202 or 203
+  D  seconds to wait at least before that
+
+  --json  on success, print the figures of the copy as one line of JSON
+
+The target account gets a copy with the same names, modes (less what umask 022 takes) and modification
+times. When it has all of it, the copy takes S's place in one step, and S becomes S.condor, where only the proxy
+is left. Devices, FIFOs and sockets are left out and reported. If anything fails before that step, S is as it was.
+Called again after it was interrupted, it finishes.
+
+Exit codes: 0 done, 1 usage, 2 failed, 3 failed after R retries.
+";
+
+/// The program.
+pub fn main() -> ExitCode {
+    program::run(Program::Setup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?))
+}
+
+fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
+    program::guard_memory()?;
+    let place = Place::find(&arguments.sandbox)?;
+    place.require_own_parent()?;
+    if interrupted_after_exchange(&place)? {
+        return finish(&place, arguments);
+    }
+    let home = place.open_home(&place.name)?;
+    place.lock(home.directory.as_fd())?;
+    proxy::open(home.directory.as_fd(), &arguments.proxy)?;
+
+    let switched = switch(&Request {
+        switcher: arguments.switcher.clone(),
+        proxy: place.path_of(&place.name, &arguments.proxy),
+        operation: Operation::Setup,
+        retries: arguments.retries,
+        delay: arguments.delay,
+    })?;
+    sys::ignore_write_signals();
+    program::raise_descriptor_limit();
+    let handed_over = hand_over(&switched.connection, &place, home, &arguments.proxy);
+    if handed_over.is_err() {
+        switched.give_up();
+    } else {
+        switched.end();
+    }
+    let (totals, left_out) = handed_over?;
+    report::finished(Program::Setup, &totals, &left_out, arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.
+fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
+    let own = geteuid().as_raw();
+    let Some(sandbox) = place.look(&place.name)? else {
+        return Err(Failure::permanent(format_args!("the sandbox {} does not exist", place.name)));
+    };
+    let Some(parked) = place.look(&place.parked)? else { return Ok(false) };
+    if parked.owner != own || parked.mode == crate::peer::UNFINISHED_MODE {
+        // Left by an interrupted setup of the target account, which removes it, or planted, which it refuses.
+        return Ok(false);
+    }
+    // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.
+    if parked.is_directory() && (sandbox.owner != own || place.is_working_directory(&parked)) {
+        return Ok(true);
+    }
+    Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
+}
+
+fn finish(place: &Place, arguments: &SandboxArguments) -> Outcome<ExitCode> {
+    let home = place.open_home(&place.parked)?;
+    let home = home.directory.as_fd();
+    place.lock(home)?;
+    proxy::open(home, &arguments.proxy)?;
+    confine(&[Grant { directory: home, rights: removing() }], false)?;
+    remove_contents(home, Some(&arguments.proxy)).or_fail(|| format!("cannot empty {}", place.parked))?;
+    report::finished(Program::Setup, &Totals::default(), &[], arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn hand_over(
+    connection: &Connection,
+    place: &Place,
+    home: Opened,
+    proxy: &Component,
+) -> Outcome<(Totals, Vec<LeftOut>)> {
+    let own = rustix::io::fcntl_dupfd_cloexec(&home.directory, 3).or_fail(|| "cannot duplicate a descriptor")?;
+    let proof = confine(
+        &[
+            Grant { directory: own.as_fd(), rights: removing() },
+            Grant { directory: place.parent.as_fd(), rights: renaming() },
+        ],
+        false,
+    )?;
+    handover::ask(connection, place, &place.parked, proxy, false, &[])?;
+    handover::expect(connection, &Message::Ready, &proof)?;
+    let sent = send_tree(connection, home, None, Progress::new("handing the sandbox over"), &proof)?;
+    place.exchange()?;
+    // From here on it is done. The target side only has to know that it may go, and looks at the names if it hears nothing.
+    let _ = connection.send(&Message::Commit.encode(), &[]);
+    if let Err(errno) = remove_contents(own.as_fd(), Some(proxy)) {
+        let parked = &place.parked;
+        program::report(
+            Program::Setup,
+            &format_args!("the sandbox is handed over, but {parked} could not be emptied: {errno}"),
+        );
+    }
+    Ok(sent)
+}

@@ -1,0 +1,144 @@
+//! Renews the job's proxy, in the job's sandbox and in the pilot's directory. The pilot side.
+
+#![forbid(unsafe_code)]
+
+use crate::argv::Arguments;
+use crate::confine::{Confined, Grant, confine, filling};
+use crate::escape::Escaped;
+use crate::handover;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::program;
+use crate::sandbox::component::Component;
+use crate::sandbox::proxy::{self, Staged};
+use crate::sandbox::resolve::{Place, split, trusted_directory};
+use crate::sandbox::wire::Message;
+use crate::switch::{Operation, Request, switch};
+use crate::sys;
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::process::geteuid;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+const HELP: &str = "\
+usage: condor_glexec_update_proxy G NEW P S
+
+Puts a new proxy in the place of the job's, in the sandbox S and in S.condor, each in one step. Called by HTCondor's
+Starter. NEW is removed, whatever happens.
+
+  G    absolute path of the switcher (glexec); - while S is still (or again) this account's: then only S/P is renewed
+  NEW  absolute path of the new proxy: this account's, mode 0600, a whole PEM credential
+  P    name of the proxy, a file in S and in S.condor
+  S    absolute path of the sandbox
+
+The switcher is called with the new proxy, so that a job can be rescued whose old one has expired. It must map to
+the same account. If anything fails, both proxies are as they were, or the job has the new one and the pilot the old one;
+the same call again (with the proxy sent again) finishes.
+
+Exit codes: 0 done, 1 anything else.
+";
+
+/// The switcher argument that stands for none.
+const NO_SWITCHER: &[u8] = b"-";
+
+/// Nobody but the Starter's own retries are there: the shadow tries again later.
+const TRIES: (u32, u32) = (0, 0);
+
+/// The program.
+pub fn main() -> ExitCode {
+    program::run(Program::UpdateProxy, HELP, work)
+}
+
+fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
+    let switcher = arguments.take("G (the switcher)")?;
+    if switcher != NO_SWITCHER && !switcher.starts_with(b"/") {
+        return Err(Failure::usage(format_args!("G is {}; it must be an absolute path or -", Escaped(&switcher))));
+    }
+    let new_path = arguments.take_absolute("NEW (the new proxy)")?;
+    let proxy_name = arguments.take_component("P (the proxy's name)")?;
+    let sandbox = arguments.take_absolute("S (the sandbox)")?;
+    arguments.end()?;
+    program::guard_memory()?;
+
+    let new = take_new(&new_path)?;
+    let place = Place::find(&sandbox)?;
+    if switcher == NO_SWITCHER {
+        let home = place.open_home(&place.name)?;
+        place.lock(home.directory.as_fd())?;
+        let staged = Staged::copy(home.directory.as_fd(), &new)?;
+        let proof = confine(&[Grant { directory: home.directory.as_fd(), rights: filling() }], false)?;
+        require_whole(&new, &proof)?;
+        staged.install(&proxy_name)?;
+    } else {
+        let home = place.open_home(&place.parked)?;
+        place.lock(home.directory.as_fd())?;
+        let staged = Staged::copy(home.directory.as_fd(), &new)?;
+        renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Opens NEW, if it is fit to be a proxy, and removes its name in any case.
+fn take_new(path: &[u8]) -> Outcome<OwnedFd> {
+    let (parent_path, name) = split(path)?;
+    let parent = trusted_directory(&parent_path, &[geteuid().as_raw()])?;
+    let opened = proxy::open(parent.as_fd(), &name);
+    let removed = unlinkat(&parent, name.c_str(), AtFlags::empty());
+    let new = opened?;
+    removed.or_fail(|| format!("cannot remove {}", Escaped(path)))?;
+    Ok(new)
+}
+
+/// Looks into the new proxy; only now, and only confined.
+fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
+    let room = usize::try_from(limits::PROXY_BYTES).unwrap_or(usize::MAX);
+    let mut pem = Zeroizing::new(vec![0_u8; room]);
+    let mut length = 0_usize;
+    while let Some(rest) = pem.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        let at = u64::try_from(length).unwrap_or(u64::MAX);
+        match rustix::io::pread(new, rest, at).or_fail(|| "cannot read the new proxy")? {
+            0 => break,
+            count => length = length.saturating_add(count),
+        }
+    }
+    if proxy::is_whole(pem.get(..length).unwrap_or_default()) {
+        Ok(())
+    } else {
+        Err(Failure::permanent(
+            "the new proxy is not a whole PEM credential (certificate and key); it was cut off or is none",
+        ))
+    }
+}
+
+/// First the job's, through the switcher, then the pilot's: so the pilot's copy is never ahead of what the job can use.
+fn renew_both(
+    switcher: Vec<u8>,
+    place: &Place,
+    home: BorrowedFd<'_>,
+    new: &OwnedFd,
+    staged: Staged<'_>,
+    proxy_name: &Component,
+) -> Outcome {
+    let waiting = Component::new(proxy::STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
+    let (retries, delay) = TRIES;
+    let switched = switch(&Request {
+        switcher,
+        proxy: place.path_of(&place.parked, &waiting),
+        operation: Operation::UpdateProxy,
+        retries,
+        delay,
+    })?;
+    sys::ignore_write_signals();
+    let installed = confine(&[Grant { directory: home, rights: filling() }], false).and_then(|proof| {
+        require_whole(new, &proof)?;
+        handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
+        handover::expect(&switched.connection, &Message::Done, &proof)
+    });
+    if installed.is_err() {
+        switched.give_up();
+        return installed;
+    }
+    switched.end();
+    staged.install(proxy_name)
+}
