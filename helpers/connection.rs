@@ -20,7 +20,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 /// The largest packet, in bytes. Larger ones are refused.
-pub const PACKET_BYTES: usize = 32 * 1024;
+pub const PACKET_BYTES: usize = 64 * 1024;
 
 /// The most descriptors in one packet. More are refused; the kernel closes what does not fit.
 pub const PACKET_DESCRIPTORS: usize = 64;

@@ -13,6 +13,9 @@ pub const NAME_BYTES: usize = 255;
 /// The longest symbolic link target, in bytes, without a final NUL.
 pub const LINK_BYTES: usize = PATH_BYTES - 1;
 
+/// Files up to this size travel as bytes in a packet of the copy, larger ones as descriptors.
+pub const INLINE_BYTES: usize = 16 * 1024;
+
 /// The deepest directory below a sandbox that is copied; a directory in the sandbox itself has depth 1.
 pub const DEPTH: usize = 16_384;
 

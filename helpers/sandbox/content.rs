@@ -3,12 +3,16 @@
 #![forbid(unsafe_code)]
 
 use crate::sandbox::metadata::Metadata;
-use rustix::fs::{SeekFrom, copy_file_range, ftruncate, ioctl_ficlone, seek};
+use rustix::fs::{SeekFrom, copy_file_range, fstatfs, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pread, pwrite};
 use std::os::fd::BorrowedFd;
 
-/// Files up to this size are read and written in one piece.
-const BUFFER_BYTES: usize = 128 * 1024;
+/// What is read and written in one piece. Measured: smaller costs system calls, larger falls out of the processor's cache.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// File systems whose `copy_file_range` is only the kernel's own splice, which copies page by page and takes longer than reading and
+/// writing pieces that stay in the cache (measured on tmpfs and ext4: 1.2 to 2 times as long).
+const SPLICING: [u64; 2] = [0x0102_1994, 0xef53];
 
 /// Below this a shared extent costs the file system more than it saves.
 const REFLINK_FROM_BYTES: u64 = 64 * 1024;
@@ -16,17 +20,11 @@ const REFLINK_FROM_BYTES: u64 = 64 * 1024;
 /// How much is copied between two looks at the clock.
 const STEP_BYTES: u64 = 32 << 20;
 
-/// Copies contents, and remembers what the file system cannot do.
+/// Copies contents to one file system, and remembers what that cannot do.
 pub struct Copier {
     buffer: Box<[u8]>,
     reflink: bool,
     in_kernel: bool,
-}
-
-impl Default for Copier {
-    fn default() -> Self {
-        Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), reflink: true, in_kernel: true }
-    }
 }
 
 /// Why a content was not copied.
@@ -47,6 +45,13 @@ impl<E> From<Errno> for Uncopied<E> {
 }
 
 impl Copier {
+    /// For copies to the file system of `directory`.
+    pub fn new(directory: BorrowedFd<'_>) -> Self {
+        let splicing = fstatfs(directory)
+            .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| SPLICING.contains(&kind)));
+        Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), reflink: true, in_kernel: !splicing }
+    }
+
     /// Fills `to`, an empty file, with the content of `from`, a regular file that was just described by `source`. Holes stay holes.
     /// `step` is told of every few megabytes of data and can stop the copy.
     ///
@@ -64,7 +69,7 @@ impl Copier {
         let small = usize::try_from(source.size).is_ok_and(|size| size < BUFFER_BYTES);
         if small && source.stored >= source.size {
             // One read is one state of the file: nothing needs to be compared afterwards but its length.
-            let count = self.read_small(from)?;
+            let count = self.read_small(from, source.size)?;
             if u64::try_from(count) != Ok(source.size) {
                 return Err(Uncopied::Changed);
             }
@@ -80,12 +85,17 @@ impl Copier {
         if (now.size, now.mtime) == (source.size, source.mtime) { Ok(()) } else { Err(Uncopied::Changed) }
     }
 
-    fn read_small(&mut self, from: BorrowedFd<'_>) -> Result<usize, Errno> {
+    /// Reads a file of `size` bytes, and one more if there is one.
+    fn read_small(&mut self, from: BorrowedFd<'_>, size: u64) -> Result<usize, Errno> {
+        let wanted = usize::try_from(size).unwrap_or(BUFFER_BYTES).saturating_add(1);
         let mut count = 0_usize;
-        while let Some(rest) = self.buffer.get_mut(count..).filter(|rest| !rest.is_empty()) {
-            match retry(|| pread(from, &mut *rest, u64::try_from(count).unwrap_or(u64::MAX)))? {
-                0 => break,
-                more => count = count.saturating_add(more),
+        while let Some(rest) = self.buffer.get_mut(count..wanted).filter(|rest| !rest.is_empty()) {
+            let room = rest.len();
+            let more = retry(|| pread(from, &mut *rest, u64::try_from(count).unwrap_or(u64::MAX)))?;
+            count = count.saturating_add(more);
+            // A regular file gives less than was asked for at its end only.
+            if more < room {
+                break;
             }
         }
         Ok(count)
@@ -171,7 +181,11 @@ impl Copier {
     }
 }
 
-fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+/// Writes all of `bytes` at `at`.
+///
+/// # Errors
+/// The kernel's.
+pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = retry(|| pwrite(to, bytes, at))?;
         if written == 0 {

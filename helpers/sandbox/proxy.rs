@@ -68,7 +68,7 @@ impl<'d> Staged<'d> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let own = openat(directory, STAGED_NAME, flags, Mode::RUSR | Mode::WUSR).or_fail(context)?;
         let staged = Staged { directory, installed: false };
-        let copied = Copier::default().copy(content.as_fd(), own.as_fd(), &source, |_| Ok::<(), Infallible>(()));
+        let copied = Copier::new(directory).copy(content.as_fd(), own.as_fd(), &source, |_| Ok::<(), Infallible>(()));
         match copied {
             Ok(()) => Ok(staged),
             Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),

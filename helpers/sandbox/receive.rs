@@ -7,7 +7,7 @@ use crate::connection::{Connection, Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
-use crate::sandbox::content::{Copier, Uncopied};
+use crate::sandbox::content::{Copier, Uncopied, write_all};
 use crate::sandbox::link::stays_inside;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::progress::Progress;
@@ -17,8 +17,7 @@ use crate::sandbox::walk::{CHANGE, DIRECTORY, Walk, mode_of};
 use crate::sandbox::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
 use core::time::Duration;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, Timestamps, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat,
-    utimensat,
+    AtFlags, FileType, Mode, OFlags, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -70,6 +69,15 @@ struct Pending {
     path_length: usize,
 }
 
+/// What is the same for all files that we make in one tree; learnt from the first.
+#[derive(Clone, Copy)]
+struct OwnKind {
+    /// The file system that they are on. On some, files and directories do not show the same one.
+    device: u64,
+    /// Whether a file is created with just the mode that was asked for; a default ACL of a directory above could change it.
+    exact: bool,
+}
+
 struct Receiver<'a> {
     connection: &'a Connection,
     from: From<'a>,
@@ -78,6 +86,7 @@ struct Receiver<'a> {
     report: Report,
     links: Option<(OwnedFd, Component)>,
     copier: Copier,
+    own_kind: Option<OwnKind>,
     totals: Totals,
     progress: Progress,
     next_news: Instant,
@@ -104,11 +113,14 @@ pub fn receive_tree(
         walk: Walk::new(duplicate()?),
         report: Report::default(),
         links: None,
-        copier: Copier::default(),
+        copier: Copier::new(root.as_fd()),
+        own_kind: None,
         totals: Totals::default(),
         progress,
         next_news: Instant::now(),
     };
+    // Every mode is given explicitly.
+    rustix::process::umask(Mode::empty());
     let mut packet = Packet::default();
     loop {
         connection.receive(&mut packet).or_fail(|| "receiving the sandbox")?;
@@ -123,7 +135,7 @@ pub fn receive_tree(
         if files.next().is_some() {
             return Err(broken("descriptors without a file record"));
         }
-        receiver.tell_news();
+        tell_news(&receiver.totals, connection, &mut receiver.progress, &mut receiver.next_news);
         if let Some((mode, mtime)) = end {
             receiver.drop_links()?;
             return Ok(Received { totals: receiver.totals, left_out: receiver.report.left_out, mode, mtime });
@@ -171,6 +183,10 @@ impl Receiver<'_> {
                 self.count(&name)?;
                 let file = files.next().ok_or_else(|| broken("a file without a descriptor"))?;
                 self.file(&name, &file)
+            }
+            Record::Small { name, mode, mtime, content } => {
+                self.count(&name)?;
+                self.small_file(&name, mode_of(mode & KEPT_MODE), mtime, content)
             }
             Record::Symlink { name, target, mtime } => {
                 self.count(&name)?;
@@ -260,40 +276,61 @@ impl Receiver<'_> {
     fn file(&mut self, name: &Component, from: &OwnedFd) -> Outcome {
         let source = Metadata::of(from).map_err(|errno| self.failure("look at the file", name, errno))?;
         if source.kind != FileType::RegularFile {
-            return Err(broken("a descriptor that is not of a regular file"));
+            self.leave_out(name, Reason::Special);
+            return Ok(());
         }
         if source.links > 1 && self.linked(name, &source)? {
             self.totals.hard_links = self.totals.hard_links.saturating_add(1);
             return Ok(());
         }
-        let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let own = openat(self.walk.directory(), name.c_str(), flags, Mode::RUSR | Mode::WUSR)
-            .map_err(|errno| unmade(self, errno))?;
-        if Metadata::of(&own).map_err(|errno| unmade(self, errno))?.device() != source.device() {
-            return Err(broken("a descriptor of a file on another file system"));
+        let mode = mode_of(source.mode & KEPT_MODE);
+        let own = self.create(name, mode)?;
+        if self.own_kind.is_some_and(|kind| kind.device != source.device()) {
+            unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty())
+                .map_err(|errno| self.failure("remove the file", name, errno))?;
+            self.leave_out(name, Reason::OtherFileSystem);
+            return Ok(());
         }
         self.content(name, &source, from, &own)?;
-        let times: Timestamps = source.mtime.into();
-        if source.mode & KEPT_MODE != 0o600 {
-            fchmod(&own, mode_of(source.mode & KEPT_MODE)).map_err(|errno| unmade(self, errno))?;
-        }
-        futimens(&own, &times).map_err(|errno| unmade(self, errno))?;
-        self.totals.files = self.totals.files.saturating_add(1);
+        self.finish(name, &own, mode, source.mtime)?;
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
     }
 
+    fn small_file(&mut self, name: &Component, mode: Mode, mtime: Time, content: &[u8]) -> Outcome {
+        let own = self.create(name, mode)?;
+        write_all(own.as_fd(), content, 0).map_err(|errno| self.failure("write the file", name, errno))?;
+        add_bytes(&mut self.totals, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        self.finish(name, &own, mode, mtime)
+    }
+
+    fn create(&mut self, name: &Component, mode: Mode) -> Outcome<OwnedFd> {
+        let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start.
+        let own = openat(self.walk.directory(), name.c_str(), flags, mode).map_err(|errno| unmade(self, errno))?;
+        if self.own_kind.is_none() {
+            let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
+            self.own_kind = Some(OwnKind { device: made.device(), exact: mode_of(made.mode) == mode });
+        }
+        Ok(own)
+    }
+
+    fn finish(&mut self, name: &Component, own: &OwnedFd, mode: Mode, mtime: Time) -> Outcome {
+        if self.own_kind.is_none_or(|kind| !kind.exact) {
+            fchmod(own, mode).map_err(|errno| self.failure("finish the file", name, errno))?;
+        }
+        futimens(own, &mtime.into()).map_err(|errno| self.failure("finish the file", name, errno))?;
+        self.totals.files = self.totals.files.saturating_add(1);
+        Ok(())
+    }
+
     fn content(&mut self, name: &Component, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
-        let mut copier = std::mem::take(&mut self.copier);
+        let Receiver { copier, totals, connection, progress, next_news, .. } = self;
         let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
-            self.totals.bytes = self.totals.bytes.saturating_add(bytes);
-            if self.totals.bytes > limits::DATA_BYTES {
-                return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
-            }
-            self.tell_news();
+            add_bytes(totals, bytes)?;
+            tell_news(totals, connection, progress, next_news);
             Ok(())
         });
-        self.copier = copier;
         copied.map_err(|why| match why {
             Uncopied::Stopped(failure) => failure,
             Uncopied::Changed => self.changed(name),
@@ -346,15 +383,23 @@ impl Receiver<'_> {
         drop(opened);
         remove_directory(self.root.as_fd(), name.c_str()).or_fail(|| "cannot remove the index of hard links")
     }
+}
 
-    /// Tells the sender and who watches, but not too often.
-    fn tell_news(&mut self) {
-        let now = Instant::now();
-        self.progress.show(&self.totals);
-        if now >= self.next_news {
-            self.connection.send_if_room(&Message::Progress(self.totals).encode());
-            self.next_news = now.checked_add(NEWS_PAUSE).unwrap_or(now);
-        }
+fn add_bytes(totals: &mut Totals, bytes: u64) -> Outcome {
+    totals.bytes = totals.bytes.saturating_add(bytes);
+    if totals.bytes > limits::DATA_BYTES {
+        return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
+    }
+    Ok(())
+}
+
+/// Tells the sender and who watches, but not too often.
+fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, next: &mut Instant) {
+    let now = Instant::now();
+    progress.show(totals);
+    if now >= *next {
+        connection.send_if_room(&Message::Progress(*totals).encode());
+        *next = now.checked_add(NEWS_PAUSE).unwrap_or(now);
     }
 }
 

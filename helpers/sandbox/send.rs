@@ -15,7 +15,7 @@ use crate::sandbox::walk::{LIST, Opened, Walk, mode_of, open_closed, open_direct
 use crate::sandbox::wire::{Message, Reason, Record, Totals};
 use core::mem::MaybeUninit;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, fchmod, openat, readlinkat_raw, seek};
-use rustix::io::Errno;
+use rustix::io::{Errno, pread};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -177,7 +177,7 @@ impl Sender<'_> {
     }
 
     fn file(&mut self, name: &CStr, component: Component) -> Outcome {
-        let unreadable = |sender: &Self, errno| sender.unreadable(&component, errno);
+        // Should it have been swapped for something else since it was listed, the receiver sees that.
         let file = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
             Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
                 self.flush()?;
@@ -185,17 +185,36 @@ impl Sender<'_> {
             }
             Err(Errno::ACCESS) => self.closed_file(name),
             other => other,
-        }
-        .map_err(|errno| unreadable(self, errno))?;
-        let found = Metadata::of(&file).map_err(|errno| unreadable(self, errno))?;
-        let reason = if found.kind != FileType::RegularFile {
-            Reason::Special
-        } else if found.device() != self.device {
-            Reason::OtherFileSystem
-        } else {
-            return self.add(&Record::File { name: component }, Some(file));
         };
-        self.leave_out(component, reason)
+        let file = file.map_err(|errno| self.unreadable(&component, errno))?;
+        let found = Metadata::of(&file).map_err(|errno| self.unreadable(&component, errno))?;
+        let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
+        match small {
+            Some(size) if found.kind == FileType::RegularFile && found.links == 1 && found.device() == self.device => {
+                self.small_file(component, &file, &found, size)
+            }
+            _ => self.add(&Record::File { name: component }, Some(file)),
+        }
+    }
+
+    /// Sends a file's content with its name: for a small one cheaper than a descriptor.
+    fn small_file(&mut self, name: Component, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
+        let mut room = [MaybeUninit::uninit(); limits::INLINE_BYTES + 1];
+        let wanted = room.get_mut(..size.saturating_add(1)).unwrap_or_default();
+        // One read is one state of the file; a byte more than it had would show that it grows.
+        let (content, _) = loop {
+            match pread(file, &mut *wanted, 0) {
+                Err(Errno::INTR) => {}
+                other => break other.map_err(|errno| self.unreadable(&name, errno))?,
+            }
+        };
+        if content.len() != size {
+            let shown = self.report.shown(&name);
+            return Err(Failure::permanent(format_args!(
+                "the file {shown} changed while it was copied; stop what still writes to the sandbox"
+            )));
+        }
+        self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)
     }
 
     fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {

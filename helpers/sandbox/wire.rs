@@ -61,6 +61,17 @@ pub enum Record<'a> {
         /// Its name.
         name: Component,
     },
+    /// A small regular file with one name.
+    Small {
+        /// Its name.
+        name: Component,
+        /// Its permission bits.
+        mode: u16,
+        /// Its modification time.
+        mtime: Time,
+        /// All of it, at most [`limits::INLINE_BYTES`].
+        content: &'a [u8],
+    },
     /// A symbolic link.
     Symlink {
         /// Its name.
@@ -169,6 +180,7 @@ mod tag {
     pub const SYMLINK: u8 = 4;
     pub const LEFT_OUT: u8 = 5;
     pub const END: u8 = 6;
+    pub const SMALL: u8 = 7;
 }
 
 /// The longest text of [`Message::Failed`] that is sent, in bytes.
@@ -210,7 +222,7 @@ impl Writer<'_> {
 
 impl Record<'_> {
     /// The most bytes that one record takes.
-    pub const BYTES: usize = 1 + 2 + limits::NAME_BYTES + 2 + limits::LINK_BYTES + 12;
+    pub const BYTES: usize = 1 + 2 + limits::NAME_BYTES + 2 + 12 + 2 + limits::INLINE_BYTES;
 
     /// Appends the record to a packet that began with [`Message::Records`].
     pub fn encode(&self, packet: &mut Vec<u8>) {
@@ -221,6 +233,9 @@ impl Record<'_> {
             }
             Record::Leave => writer.byte(tag::LEAVE),
             Record::File { name } => writer.byte(tag::FILE).text(name.bytes()),
+            Record::Small { name, mode, mtime, content } => {
+                writer.byte(tag::SMALL).text(name.bytes()).number(mode.to_le_bytes()).time(*mtime).text(content)
+            }
             Record::Symlink { name, target, mtime } => {
                 writer.byte(tag::SYMLINK).text(name.bytes()).text(target).time(*mtime)
             }
@@ -368,6 +383,12 @@ impl<'a> Reader<'a> {
             tag::ENTER => Record::Enter { name: self.name()?, mode: self.mode()?, mtime: self.time()? },
             tag::LEAVE => Record::Leave,
             tag::FILE => Record::File { name: self.name()? },
+            tag::SMALL => Record::Small {
+                name: self.name()?,
+                mode: self.mode()?,
+                mtime: self.time()?,
+                content: self.text(limits::INLINE_BYTES)?,
+            },
             tag::SYMLINK => {
                 let name = self.name()?;
                 let target = self.text(limits::LINK_BYTES)?;
@@ -426,6 +447,8 @@ mod tests {
             Record::Enter { name: name(b"\xff\n"), mode: 0o7777, mtime: TIME },
             Record::File { name: name(&[b'n'; 255]) },
             Record::Symlink { name: name(b"l"), target: &[b't'; limits::LINK_BYTES], mtime: TIME },
+            Record::Small { name: name(&[b's'; 255]), mode: 0o600, mtime: TIME, content: &[0; limits::INLINE_BYTES] },
+            Record::Small { name: name(b"e"), mode: 0, mtime: TIME, content: b"" },
             Record::LeftOut { name: name(b"f"), reason: Reason::Special },
             Record::LeftOut { name: name(b"f"), reason: Reason::OtherFileSystem },
             Record::LeftOut { name: name(b"f"), reason: Reason::EscapingLink },
@@ -484,7 +507,7 @@ mod tests {
         for record in records() {
             let mut packet = Vec::new();
             record.encode(&mut packet);
-            for cut in 1..packet.len() {
+            for cut in (1..packet.len()).filter(|cut| *cut < 400 || cut % 997 == 0 || cut + 1 == packet.len()) {
                 assert!(Records::new(&packet[..cut]).any(|r| r.is_err()), "{record:?} cut at {cut}");
             }
         }
@@ -506,6 +529,12 @@ mod tests {
         };
         assert!(!refused(&link(b"t")));
         assert!(refused(&link(b"")) && refused(&link(b"a\0b")) && refused(&link(&[b'x'; limits::LINK_BYTES + 1])));
+        let small = |count: usize| {
+            let mut packet = Vec::new();
+            Record::Small { name: name(b"s"), mode: 0, mtime: TIME, content: &vec![1; count] }.encode(&mut packet);
+            packet
+        };
+        assert!(!refused(&small(limits::INLINE_BYTES)) && refused(&small(limits::INLINE_BYTES + 1)));
         let enter = |mode, nanoseconds| {
             let mut packet = Vec::new();
             Record::Enter { name: name(b"d"), mode, mtime: Time { seconds: 0, nanoseconds } }.encode(&mut packet);
@@ -513,6 +542,6 @@ mod tests {
         };
         assert!(!refused(&enter(0o7777, 999_999_999)));
         assert!(refused(&enter(0o10000, 0)) && refused(&enter(0, 1_000_000_000)));
-        assert!(refused(&[0]) && refused(&[7]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 4]));
+        assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 4]));
     }
 }
