@@ -108,3 +108,6 @@ pub const JOB_SECONDS: u32 = 1_000_000_000;
 
 /// How often `condor_glexec_job` tries to end the job's processes before it says that it cannot.
 pub const FAMILY_TRIES: u32 = 3;
+
+/// How long the rest of a job may take to end by itself when its first process has ended.
+pub const FAMILY_OWN_END: Duration = Duration::from_millis(100);

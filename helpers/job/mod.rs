@@ -431,15 +431,17 @@ impl<'r> Life<'r> {
     /// Ends whatever is left of the job.
     fn end_family(&mut self) -> Outcome {
         let mut last = None;
+        let mut patience = limits::FAMILY_OWN_END;
         for _ in 0..limits::FAMILY_TRIES {
-            if self.supervisor.wait_for_none(Instant::now())? {
+            if self.supervisor.wait_for_none(later(patience))? {
                 return Ok(());
             }
+            patience = limits::SWITCHER_END_DEADLINE;
             self.step("kill", "ending the job's processes");
             last = self.kill(&["--family"], rustix::process::getpid(), Signal::KILL).err();
-            if self.supervisor.wait_for_none(later(limits::SWITCHER_END_DEADLINE))? {
-                return Ok(());
-            }
+        }
+        if self.supervisor.wait_for_none(later(patience))? {
+            return Ok(());
         }
         let last = last.map_or_else(
             || "they cannot be found; is /proc mounted with hidepid?".to_owned(),

@@ -177,8 +177,8 @@ impl Workspace {
 
     fn put(&mut self, source: &Source) -> Outcome<OwnedFd> {
         let file = self.create(&source.name)?;
-        let copied =
-            Copier::default().copy(source.file.as_fd(), file.as_fd(), &source.found, |_| Ok::<(), Infallible>(()));
+        let copied = Copier::new(self.home.as_fd())
+            .copy(source.file.as_fd(), file.as_fd(), &source.found, |_| Ok::<(), Infallible>(()));
         let failed = || format!("cannot copy {} into the sandbox", source.name);
         match copied {
             Ok(()) => Ok(file),
