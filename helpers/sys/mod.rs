@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+pub mod supervisor;
+
 use std::ffi::{CStr, CString, c_char, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

@@ -1,0 +1,5 @@
+//! Processes of the job as `/proc` and pidfds show them.
+
+#![forbid(unsafe_code)]
+
+pub mod family;
