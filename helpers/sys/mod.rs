@@ -2,6 +2,10 @@
 
 #![allow(unsafe_code)]
 
+mod terminal;
+
+pub use terminal::leave_terminal;
+
 use std::ffi::{CStr, c_char, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};

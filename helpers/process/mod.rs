@@ -1,0 +1,5 @@
+//! Processes as `/proc` and pidfds show them.
+
+#![forbid(unsafe_code)]
+
+pub mod status;
