@@ -1,0 +1,6 @@
+//! Processes as `/proc` and pidfds show them.
+
+#![forbid(unsafe_code)]
+
+pub mod family;
+pub mod status;
