@@ -39,8 +39,19 @@ struct Resume {
     path_length: usize,
 }
 
+/// Whom the tree goes to.
+#[derive(Clone, Copy)]
+pub enum To<'a> {
+    /// The target account, all or nothing: what cannot be read is an input that the job would miss.
+    Target,
+    /// The pilot, who has the proxy with this name already. What another account put into a job's open directory and closed to the
+    /// job stays behind: it must not keep all the rest from coming back.
+    Pilot(&'a Component),
+}
+
 struct Sender<'a> {
     connection: &'a Connection,
+    to: To<'a>,
     walk: Walk<Resume>,
     device: u64,
     packet: Vec<u8>,
@@ -57,7 +68,8 @@ enum Next {
     Child { directory: OwnedFd, restore: Option<Mode>, path_length: usize },
 }
 
-/// Sends all that is in `root`, which was opened to be listed, but the entry `skip` of its top, and waits until the receiver has it whole.
+/// Sends all that is in `root`, which was opened to be listed, but the proxy on its way back, and waits until the receiver has it
+/// whole.
 ///
 /// Directories and files of this account that deny even their owner are opened up while they are read and closed again.
 ///
@@ -66,13 +78,14 @@ enum Next {
 pub fn send_tree(
     connection: &Connection,
     root: Opened,
-    skip: Option<&Component>,
+    to: To<'_>,
     progress: Progress,
     _proof: &Confined,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let Opened { directory: top, found, restore } = root;
     let mut sender = Sender {
         connection,
+        to,
         walk: Walk::new(top),
         device: found.device(),
         packet: Message::Records(&[]).encode(),
@@ -82,7 +95,7 @@ pub fn send_tree(
         progress,
         verdict: Packet::default(),
     };
-    let sent = sender.tree(skip).and_then(|()| {
+    let sent = sender.tree().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
         sender.add(&end, None)?;
         sender.flush()
@@ -99,10 +112,10 @@ pub fn send_tree(
 }
 
 impl Sender<'_> {
-    fn tree(&mut self, skip: Option<&Component>) -> Outcome {
+    fn tree(&mut self) -> Outcome {
         let mut cookie = 0;
         loop {
-            match self.list(cookie, skip.filter(|_| self.walk.depth() == 0))? {
+            match self.list(cookie)? {
                 Some((child, resume)) => {
                     self.walk.enter(child, resume).map_err(|errno| match errno {
                         Errno::NAMETOOLONG => {
@@ -122,7 +135,7 @@ impl Sender<'_> {
     }
 
     /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
-    fn list(&mut self, cookie: u64, skip: Option<&Component>) -> Outcome<Option<(OwnedFd, Resume)>> {
+    fn list(&mut self, cookie: u64) -> Outcome<Option<(OwnedFd, Resume)>> {
         // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open directory.
         let listed = rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
         if cookie != 0 {
@@ -133,7 +146,7 @@ impl Sender<'_> {
         while let Some(entry) = listing.next() {
             let entry = entry.or_fail(|| "cannot list a directory")?;
             let name = entry.file_name();
-            if name == c"." || name == c".." || skip.is_some_and(|skip| skip.c_str() == name) {
+            if name == c"." || name == c".." || self.is_pilots_own(name) {
                 continue;
             }
             let cookie = entry.next_entry_cookie();
@@ -142,6 +155,10 @@ impl Sender<'_> {
             }
         }
         Ok(None)
+    }
+
+    fn is_pilots_own(&self, name: &CStr) -> bool {
+        self.walk.depth() == 0 && matches!(self.to, To::Pilot(proxy) if proxy.c_str() == name)
     }
 
     fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
@@ -166,8 +183,11 @@ impl Sender<'_> {
     }
 
     fn directory(&mut self, name: &CStr, component: Component) -> Outcome<Next> {
-        let Opened { directory: child, found, restore } = open_directory(self.walk.directory(), name, LIST)
-            .or_fail(|| format!("cannot read the directory {component}"))?;
+        let opened = open_directory(self.walk.directory(), name, LIST);
+        if self.may_stay(&opened) {
+            return self.leave_out(component, Reason::Foreign).map(|()| Next::Sibling);
+        }
+        let Opened { directory: child, found, restore } = opened.map_err(|errno| self.unreadable(&component, errno))?;
         if found.device() != self.device {
             return self.leave_out(component, Reason::OtherFileSystem).map(|()| Next::Sibling);
         }
@@ -186,6 +206,9 @@ impl Sender<'_> {
             Err(Errno::ACCESS) => self.closed_file(name),
             other => other,
         };
+        if self.may_stay(&file) {
+            return self.leave_out(component, Reason::Foreign);
+        }
         let file = file.map_err(|errno| self.unreadable(&component, errno))?;
         let found = Metadata::of(&file).map_err(|errno| self.unreadable(&component, errno))?;
         let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
@@ -215,6 +238,11 @@ impl Sender<'_> {
             )));
         }
         self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)
+    }
+
+    /// Whether something that could not be opened is to be left out: what is ours was opened up, so this is another account's.
+    fn may_stay<T>(&self, opened: &Result<T, Errno>) -> bool {
+        matches!((self.to, opened), (To::Pilot(_), Err(Errno::ACCESS)))
     }
 
     fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {

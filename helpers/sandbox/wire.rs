@@ -27,10 +27,13 @@ pub enum Reason {
     OtherFileSystem,
     /// A symbolic link that could lead out of the sandbox or to the proxy.
     EscapingLink,
+    /// Another account's, and closed to the job's.
+    Foreign,
 }
 
 impl Reason {
-    const ALL: [(u8, Reason); 3] = [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink)];
+    const ALL: [(u8, Reason); 4] =
+        [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink), (4, Reason::Foreign)];
 
     /// What a report calls it.
     pub const fn text(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Reason {
             Reason::Special => "a device, FIFO or socket",
             Reason::OtherFileSystem => "on another file system",
             Reason::EscapingLink => "a symbolic link that could lead out of the sandbox or to the proxy",
+            Reason::Foreign => "another account's, which the job's cannot read",
         }
     }
 }
