@@ -228,6 +228,9 @@ fn cleanup(connection: &Connection) -> Outcome {
 }
 
 fn kill(connection: &Connection) -> Outcome {
+    // The kernel lets SIGCONT pass between accounts within one session, and we are in the pilot's. It fails for a process group's
+    // leader, which a switcher hardly starts us as; then nothing worse could happen than that.
+    let _ = rustix::process::setsid();
     confine(&[], true)?;
     let mut packet = Packet::default();
     loop {
