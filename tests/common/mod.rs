@@ -14,14 +14,16 @@
 mod account;
 mod call;
 mod leftovers;
+mod process;
 mod proxy;
 mod sandbox;
 mod site;
 mod snapshot;
 mod switcher;
 
-pub use account::{Account, GREG, MALLORY, PILOT, as_account};
+pub use account::{Account, GREG, MALLORY, PILOT, as_account, while_attacked};
 pub use call::{Call, Finished, Running};
+pub use process::Sleeper;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
 pub use site::{FileSystem, Site};
