@@ -80,8 +80,8 @@ pub const ENVIRONMENT_ENTRIES: usize = ENVIRONMENT_BYTES / 8;
 /// The longest error text on the environment channel, final NUL not counted (what the Starter reads).
 pub const CHANNEL_ERROR_BYTES: usize = 255;
 
-/// How long the Starter may take for one step of the environment channel.
-pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the Starter may take for its part of the environment channel.
+pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The longest line of `/proc/<pid>/stat`; with 52 numbers of at most 20 digits and a name of 64 bytes none is as long.
 pub const STAT_BYTES: usize = 2048;
