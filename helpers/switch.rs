@@ -178,20 +178,20 @@ fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>>
 impl Running {
     fn await_greeting(mut self, connection: Connection, path: &[u8]) -> Outcome<Result<Switched, Failure>> {
         let started = Instant::now();
-        // Once closed, the socket stays readable and says nothing more.
-        let mut open = true;
+        // Once the socket is closed it stays readable for ever, and says nothing any more.
+        let mut closed = false;
         loop {
             // The greeting first: a switcher may have come and gone before we look.
-            if open && connection.has_arrived() {
+            if !closed && connection.has_arrived() {
                 if self.greeted(&connection)? {
                     return Ok(Ok(Switched { connection, switcher: self }));
                 }
-                open = false;
+                closed = true;
             }
             self.read_output();
             if let Some(status) = self.child.try_wait().or_fail(|| "cannot wait for the switcher")? {
                 // What it wrote last may have come between the two looks.
-                if open && connection.has_arrived() && self.greeted(&connection)? {
+                if !closed && connection.has_arrived() && self.greeted(&connection)? {
                     return Ok(Ok(Switched { connection, switcher: self }));
                 }
                 self.read_output();
@@ -207,7 +207,7 @@ impl Running {
                     self.said()
                 )));
             };
-            self.wait(open.then_some(&connection), left)?;
+            self.wait((!closed).then_some(&connection), left)?;
         }
     }
 

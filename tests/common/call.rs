@@ -7,6 +7,7 @@ use rustix::process::{Resource, Rlimit};
 use std::ffi::{OsStr, OsString};
 use std::fmt::{self, Debug, Formatter};
 use std::io::{PipeReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -31,6 +32,7 @@ pub struct Call {
     ignore_sigpipe: bool,
     limits: Vec<(Resource, u64)>,
     time_limit: Duration,
+    input: Option<OwnedFd>,
 }
 
 /// How a call ended.
@@ -70,6 +72,7 @@ impl Call {
             ignore_sigpipe: false,
             limits: Vec::new(),
             time_limit: TIME_LIMIT,
+            input: None,
         }
     }
 
@@ -152,6 +155,12 @@ impl Call {
         self
     }
 
+    /// What fd 0 is, instead of `/dev/null`.
+    pub fn input(mut self, input: impl Into<OwnedFd>) -> Self {
+        self.input = Some(input.into());
+        self
+    }
+
     /// How long it may take.
     pub fn time_limit(mut self, limit: Duration) -> Self {
         self.time_limit = limit;
@@ -175,7 +184,7 @@ impl Call {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.variables.iter().cloned());
         command.uid(self.account.uid()).gid(self.account.gid()).process_group(0);
-        command.stdin(Stdio::null()).stdout(to_output).stderr(to_errors);
+        command.stdin(self.input.map_or_else(Stdio::null, Stdio::from)).stdout(to_output).stderr(to_errors);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
@@ -318,15 +327,16 @@ impl Finished {
         finished
     }
 
-    /// … or with 1, a line on the argument and the usage, all on stderr (which has to be separate).
+    /// … or with 1, a line on the argument and the program's usage, all on stderr (which has to be separate).
     #[track_caller]
-    pub fn expect_usage(self) -> Self {
+    pub fn expect_usage(self, program: &str) -> Self {
         let finished = self.expect(1);
         assert_eq!(finished.output, "", "usage belongs on stderr");
         let mut lines = finished.errors.lines();
         let first = lines.next().unwrap_or_default();
         let second = lines.next().unwrap_or_default();
-        assert!(second.starts_with("usage: condor_glexec_"), "{first:?} {second:?}");
+        assert!(first.starts_with(program), "{first:?}");
+        assert!(second.starts_with(&format!("usage: {program} ")), "{first:?} {second:?}");
         assert!(!finished.errors.replace('\n', "").contains(|c: char| c.is_control()), "{:?}", finished.errors);
         finished
     }

@@ -23,7 +23,20 @@ mod switcher;
 pub use account::{Account, GREG, MALLORY, PILOT, as_account};
 pub use call::{Call, Finished, Running};
 pub use proxy::pem;
-pub use sandbox::{Sandbox, Seat};
+pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
 pub use site::{FileSystem, Site};
 pub use snapshot::{Entry, Kind, Snapshot};
 pub use switcher::SwitcherCall;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+/// Any bytes as an argument, a name or a value.
+pub fn bytes(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// All eight subsets of the standard descriptors.
+pub fn subsets_of_0_1_2() -> impl Iterator<Item = Vec<i32>> {
+    (0..8).map(|set| (0..3).filter(|descriptor| set & (1 << descriptor) != 0).collect())
+}

@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use super::account::{Account, PILOT};
+use super::account::{Account, GREG, PILOT};
 use super::proxy::pem;
+use super::snapshot::{Kind, Snapshot};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
@@ -45,6 +46,41 @@ impl Sandbox {
         self.add_link("data/up", "../input");
         self.finish_directory("data", 0o750);
         self.finish_directory("", 0o755);
+    }
+
+    /// What is in S.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot::of(&self.path)
+    }
+
+    /// The test goes on only if S is as it was, and nothing is beside it.
+    #[track_caller]
+    pub fn assert_as_before(&self, before: &Snapshot) {
+        self.snapshot().assert_same(before);
+        assert!(std::fs::symlink_metadata(&self.parked).is_err(), "S.condor is there");
+    }
+
+    /// The test goes on only if S is the target account's now, as `before` without what no copy keeps, and `S.condor` holds
+    /// the proxy alone.
+    #[track_caller]
+    pub fn assert_handed_over(&self, before: &Snapshot) {
+        self.snapshot().assert_same(&before.clone().masked(0o755).owned_by(GREG));
+        let parked = Snapshot::of(&self.parked);
+        assert_eq!(parked.names(), [Path::new(&self.proxy)]);
+        assert_eq!(parked.get(&self.proxy), before.get(&self.proxy));
+    }
+
+    /// The test goes on only if S is the pilot's again, with what was in the job's tree `job` but the job's proxy, in whose place
+    /// there is the pilot's from the tree `pilot`; and nothing is beside it.
+    #[track_caller]
+    pub fn assert_taken_back(&self, job: &Snapshot, pilot: &Snapshot) {
+        let mut expected = job.clone().masked(0o755).owned_by(PILOT).without(&self.proxy).below();
+        for entry in expected.entries.values_mut().filter(|entry| entry.kind == Kind::Directory) {
+            entry.mode |= 0o700;
+        }
+        expected.entries.insert((&self.proxy).into(), pilot.get(&self.proxy).clone());
+        self.snapshot().below().assert_same(&expected);
+        assert!(std::fs::symlink_metadata(&self.parked).is_err(), "S.condor is there");
     }
 
     /// S/P.

@@ -175,7 +175,7 @@ impl Walk {
 
 fn entry(kind: Kind, found: &rustix::fs::Stat) -> Entry {
     let mode = if matches!(kind, Kind::Link(_)) { 0 } else { found.st_mode & 0o7777 };
-    Entry { kind, mode, owner: (found.st_uid, found.st_gid), mtime: (found.st_mtime, found.st_mtime_nsec as u64) }
+    Entry { kind, mode, owner: (found.st_uid, found.st_gid), mtime: (found.st_mtime, found.st_mtime_nsec) }
 }
 
 /// A digest that does not depend on where the holes are: of the words that are not zero, with their places.

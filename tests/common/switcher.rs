@@ -62,6 +62,16 @@ impl SwitcherCall {
         SwitcherCall { arguments, environment, descriptors, directory: unhex(field(3, "cwd=")).into() }
     }
 
+    /// The test goes on only if the switcher had the socket to the helper as 0, the helper's pipe as 1 and 2, and nothing else
+    /// (not even a directory to stand in).
+    #[track_caller]
+    pub fn assert_only_a_socket_and_pipes(&self) {
+        let kinds: Vec<_> =
+            self.descriptors.iter().map(|(number, target)| (*number, target.split(':').next())).collect();
+        assert_eq!(kinds, [(0, Some("socket")), (1, Some("pipe")), (2, Some("pipe"))], "{:?}", self.descriptors);
+        assert_eq!(self.directory, Path::new("/"));
+    }
+
     /// The value of a variable.
     pub fn variable(&self, name: &str) -> Option<&OsString> {
         self.environment.iter().find(|(there, _)| there == name).map(|(_, value)| value)
