@@ -5,6 +5,7 @@
 
 use super::environment::Variable;
 use super::supervise::{Reader, Supervisor};
+use crate::channel::socket::HELLO;
 use crate::connection::wait_for;
 use crate::limits;
 use core::mem::MaybeUninit;
@@ -19,9 +20,6 @@ use rustix::process::{Pid, WaitStatus};
 use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
-
-/// What the wrapper says first, in native byte order.
-const HELLO: u32 = 0xdead_beef;
 
 /// Why the job does not run.
 #[derive(Debug)]
@@ -249,7 +247,8 @@ pub fn encode(variables: &[Variable]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::encode;
-    use crate::job::environment::parse_file;
+    use crate::channel::environment::decode;
+    use crate::job::environment::{Variable, parse_file};
 
     #[test]
     fn what_needs_quotes_gets_them() {
@@ -258,5 +257,19 @@ mod tests {
         assert_eq!(written(b"A=1\nB=\n"), b"A=1 B=\0");
         assert_eq!(written(b"A=x y\nB=it's\nC=\"\\$\n"), b"'A=x y' 'B=it''s' C=\"\\$\0");
         assert_eq!(written(b"A=1\n2\0B=\t\0"), b"'A=1\n2' 'B=\t'\0");
+    }
+
+    #[test]
+    fn the_wrapper_reads_back_what_is_written() {
+        let every: Vec<u8> = (1..=255).collect();
+        let mut variables: Vec<_> = (0..255)
+            .map(|at| Variable::new([format!("V{at}=").as_bytes(), &every[at..], &every[..at]].concat()).unwrap())
+            .collect();
+        for value in ["", "'", "''", " ", "\n'\n", "' '", "$$", "=", "a'b c'd"] {
+            variables.push(Variable::new(format!("N{}'={value}", variables.len()).into_bytes()).unwrap());
+        }
+        let read = decode(&encode(&variables)).unwrap();
+        let written: Vec<_> = variables.iter().map(Variable::entry).collect();
+        assert_eq!(read.iter().map(std::ffi::CStr::to_bytes).collect::<Vec<_>>(), written);
     }
 }
