@@ -444,7 +444,8 @@ fn a_stopping_signal_ends_the_job_and_what_it_wrote_is_kept() {
         std::fs::remove_file(&ready).unwrap();
         let output = user.home.join(signal);
         let call = user.job().args(["--json", "-", "--stdout", "ready"]).arg2("--output", &output);
-        let mut running = call.script("echo kept > file; trap 'echo end >> file; exit 3' TERM; while :; do sleep 0.1; done").start();
+        let mut running =
+            call.script("echo kept > file; trap 'echo end >> file; exit 3' TERM; while :; do sleep 0.1; done").start();
         wait_for_sandbox_file(&mut running, &user.home, "file");
         running.signal(signal);
         let done = running.finish().expect(3);
@@ -472,9 +473,10 @@ fn a_second_signal_does_not_wait_for_the_grace_period() {
 fn wait_for_sandbox_file(running: &mut Running, directory: &Path, name: &str) {
     while running.began.elapsed() < HANGS {
         let runs = entries(directory);
-        let sandboxes = runs.iter().filter(|run| run.to_string_lossy().contains("condor_glexec_job.")).flat_map(|run| {
-            std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
-        });
+        let sandboxes =
+            runs.iter().filter(|run| run.to_string_lossy().contains("condor_glexec_job.")).flat_map(|run| {
+                std::fs::read_dir(run).into_iter().flatten().flatten().map(|entry| entry.path()).collect::<Vec<_>>()
+            });
         if sandboxes.map(|sandbox| sandbox.join(name)).any(|path| path.exists()) {
             return;
         }
@@ -509,7 +511,16 @@ fn hostile_family(kind: &str) {
     std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
     let call = user.job().args(["--json", "-", "--time-limit", "1", "--grace", "0", "--input", "family", "--env"]);
     let call = call.args([format!("{}={kind}", hostile::VARIABLE)]);
-    let call = call.args(["--output", "out", "--", "./family", "--exact", "hostile::family", "--nocapture", "--test-threads=1"]);
+    let call = call.args([
+        "--output",
+        "out",
+        "--",
+        "./family",
+        "--exact",
+        "hostile::family",
+        "--nocapture",
+        "--test-threads=1",
+    ]);
     let done = call.run();
     let record = done.record();
     assert!(done.took < Duration::from_secs(60), "{done:?}");
@@ -565,11 +576,19 @@ fn the_record_has_the_figures() {
     assert_eq!(record["output"], user.home.join("out").to_str().unwrap());
     assert!(record["setup"]["bytes"].as_u64().unwrap() >= 1000 && record["setup"]["left_out_total"] == 0);
     let cleanup = &record["cleanup"];
-    assert_eq!((&cleanup["directories"], &cleanup["symlinks"], &cleanup["hard_links"]), (&1.into(), &1.into(), &1.into()));
+    assert_eq!(
+        (&cleanup["directories"], &cleanup["symlinks"], &cleanup["hard_links"]),
+        (&1.into(), &1.into(), &1.into())
+    );
     assert_eq!(cleanup["left_out_total"], 2, "{cleanup}");
-    let names: Vec<&str> = cleanup["left_out"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
-    assert!(names.iter().any(|name| name.contains("fifo")) && names.iter().any(|name| name.contains("bad")), "{names:?}");
-    let phases: Vec<&str> = record["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        cleanup["left_out"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert!(
+        names.iter().any(|name| name.contains("fifo")) && names.iter().any(|name| name.contains("bad")),
+        "{names:?}"
+    );
+    let phases: Vec<&str> =
+        record["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
     assert_eq!(phases, ["prepare", "setup", "start", "job", "cleanup", "output"]);
     let mut end = 0;
     for phase in record["phases"].as_array().unwrap() {
@@ -681,7 +700,8 @@ fn a_switcher_that_refuses_is_tried_again_only_where_that_may_help() {
     let tries = || std::fs::read_to_string(&calls).unwrap_or_default().lines().count();
     for (code, expected) in [(201, 1), (202, 3), (203, 3), (1, 1)] {
         let _ = std::fs::remove_file(&calls);
-        let options = user.switcher(&format!("echo >> {}; echo 'what I think of it' >&2; exit {code}", calls.display()));
+        let options =
+            user.switcher(&format!("echo >> {}; echo 'what I think of it' >&2; exit {code}", calls.display()));
         let call = user.job().args(options).args(["--retries", "2", "--delay", "0", "--", "/bin/true"]);
         call.run().expect_refusal(&["condor_glexec_setup", &code.to_string(), "what I think of it"]);
         assert_eq!(tries(), expected, "{code}");
@@ -690,7 +710,8 @@ fn a_switcher_that_refuses_is_tried_again_only_where_that_may_help() {
     // Setup goes well, run is refused.
     for (code, expected) in [(201, 1), (203, 3)] {
         let _ = std::fs::remove_file(&calls);
-        let refuse = format!("case $1 in *_peer) exec \"$@\";; esac; echo >> {}; echo no >&2; exit {code}", calls.display());
+        let refuse =
+            format!("case $1 in *_peer) exec \"$@\";; esac; echo >> {}; echo no >&2; exit {code}", calls.display());
         let call = user.job().args(user.switcher(&refuse)).args(["--retries", "2", "--delay", "0", "--", "/bin/true"]);
         call.run().expect_refusal(&["switcher", &code.to_string(), "no"]);
         assert_eq!(tries(), expected, "{code}");
@@ -724,7 +745,8 @@ fn a_switcher_that_dies_is_no_status_of_the_job() {
 fn a_cleanup_that_fails_once_is_repeated_and_one_that_fails_twice_loses_nothing() {
     let user = User::new();
     let marker = user.home.join("failed");
-    let once = format!("case $2 in cleanup) [ -e {0} ] || {{ touch {0}; exit 201; }};; esac; exec \"$@\"", marker.display());
+    let once =
+        format!("case $2 in cleanup) [ -e {0} ] || {{ touch {0}; exit 201; }};; esac; exec \"$@\"", marker.display());
     let call = user.job().args(user.switcher(&once)).args(["--output", "out"]);
     let done = call.script("echo precious > file").run().expect(0);
     assert!(done.errors.contains("trying again"), "{}", done.errors);
@@ -732,7 +754,8 @@ fn a_cleanup_that_fails_once_is_repeated_and_one_that_fails_twice_loses_nothing(
 
     let never = "case $2 in cleanup) exit 201;; esac; exec \"$@\"";
     let call = user.job().args(user.switcher(never)).args(["--output", "out2", "--json", "-"]);
-    let done = call.script("echo precious > file; exit 3").run().expect_refusal(&["Nothing is lost", "condor_glexec_cleanup"]);
+    let done =
+        call.script("echo precious > file; exit 3").run().expect_refusal(&["Nothing is lost", "condor_glexec_cleanup"]);
     let record = done.record();
     assert_eq!(record["status"]["exit_code"], 3);
     let sandbox = PathBuf::from(record["sandbox"].as_str().unwrap());
@@ -759,7 +782,10 @@ fn a_signal_during_setup_leaves_nothing() {
 fn the_proxy_is_the_jobs_while_it_runs_and_gone_afterwards() {
     let user = User::new();
     let call = user.job().args(user.switcher("exec \"$@\"")).args(["--output", "out"]);
-    let done = call.script("echo $X509_USER_PROXY; stat -c %a $X509_USER_PROXY; cat $X509_USER_PROXY; pwd").run().expect_quiet(0);
+    let done = call
+        .script("echo $X509_USER_PROXY; stat -c %a $X509_USER_PROXY; cat $X509_USER_PROXY; pwd")
+        .run()
+        .expect_quiet(0);
     let text = String::from_utf8(done.output).unwrap();
     let sandbox = text.lines().last().unwrap();
     let expected = format!("{sandbox}/proxy\n600\n{}{sandbox}\n", String::from_utf8(pem(7)).unwrap());
@@ -829,7 +855,8 @@ fn as_greg(site: &Site) -> (common::Call, PathBuf) {
     let output = site.execute.join("out");
     site.expect_left("out");
     let call = site.call("condor_glexec_job").separate_errors().cwd(site.root.join("pilot"));
-    let call = call.arg("--switcher").arg(site.switcher()).arg("--proxy").arg(proxy).arg("--execute").arg(&site.execute);
+    let call =
+        call.arg("--switcher").arg(site.switcher()).arg("--proxy").arg(proxy).arg("--execute").arg(&site.execute);
     (call.args(["--json", "-", "--retries", "1", "--delay", "0", "--output"]).arg(&output), output)
 }
 
@@ -854,7 +881,10 @@ fn with_two_accounts_the_job_is_the_targets_and_its_output_the_pilots() {
     let secrets = ["CONDOR_INHERIT", "CONDOR_PRIVATE_SHARED_PORT_COOKIE", "BEARER_TOKEN_FILE", "LD_LIBRARY_PATH"];
     for call in site.switcher_calls() {
         assert!(secrets.iter().all(|name| call.variable(name).is_none()), "{call:?}");
-        assert_eq!(call.variable("X509_USER_PROXY").map(|value| value.to_str().unwrap()), Some("/home/pilot/pilot-proxy"));
+        assert_eq!(
+            call.variable("X509_USER_PROXY").map(|value| value.to_str().unwrap()),
+            Some("/home/pilot/pilot-proxy")
+        );
     }
 }
 

@@ -13,6 +13,7 @@
 
 mod account;
 mod call;
+mod channel;
 mod leftovers;
 mod process;
 mod proxy;
@@ -23,6 +24,7 @@ mod switcher;
 
 pub use account::{Account, GREG, MALLORY, PILOT, as_account, while_attacked};
 pub use call::{Call, Finished, Running};
+pub use channel::Channel;
 pub use process::Sleeper;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
