@@ -23,8 +23,8 @@ mod switcher;
 
 pub use account::{Account, GREG, MALLORY, PILOT, as_account, available, while_attacked};
 pub use call::{Call, Finished, Running};
-pub use process::Sleeper;
 pub use leftovers::processes;
+pub use process::Sleeper;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
 pub use site::{FileSystem, PROGRAMS, Site};
