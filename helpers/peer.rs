@@ -19,7 +19,7 @@ use crate::sandbox::proxy;
 use crate::sandbox::receive::{From, receive_tree};
 use crate::sandbox::remove::remove_directory;
 use crate::sandbox::resolve::{PARKED_SUFFIX, trusted_directory};
-use crate::sandbox::send::{To, send_tree};
+use crate::sandbox::send::{Tree, send_tree};
 use crate::sandbox::walk::{CHANGE, DIRECTORY, LIST, Opened, open_directory};
 use crate::sandbox::wire::{Message, Place};
 use crate::switch::{GREETING, Operation};
@@ -214,7 +214,7 @@ fn cleanup(connection: &Connection) -> Outcome {
         name.clone()
     } else {
         let own = tree.found.identity;
-        send_tree(connection, tree, To::Pilot(proxy), Progress::none(), &proof)?;
+        send_tree(connection, tree, Tree::Results(proxy), Progress::none(), &proof)?;
         await_commit(connection)?;
         let parked = name.with_suffix(PARKED_SUFFIX).or_fail(|| "the sandbox's name")?;
         // The pilot has put its own directory in the sandbox's place, and ours where its own was.

