@@ -44,6 +44,15 @@ impl Arguments {
             .ok_or_else(|| Failure::usage(format_args!("the argument {name} is missing")))
     }
 
+    /// Takes the next argument if it is `flag`.
+    pub fn take_flag(&mut self, flag: &[u8]) -> bool {
+        let found = self.rest.as_slice().first().is_some_and(|next| next.as_encoded_bytes() == flag);
+        if found {
+            self.rest.next();
+        }
+        found
+    }
+
     /// A decimal number within `range`: digits only, no sign, blank, prefix or leading zero.
     ///
     /// # Errors

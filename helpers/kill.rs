@@ -3,24 +3,26 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine};
+use crate::confine::{Confined, Grant, confine, reading};
 use crate::connection::{Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::process::family;
 use crate::program;
 use crate::sandbox::proxy;
 use crate::sandbox::resolve::{split, trusted_directory};
 use crate::sandbox::wire::Message;
 use crate::switch::{Operation, Request, Switched, switch};
 use crate::sys;
-use rustix::fs::{Mode, openat};
+use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, geteuid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
 usage: condor_glexec_kill G PROXY PID SIGNAL R D
+       condor_glexec_kill --family G PROXY PID 9 R D
 
 Sends SIGNAL to the process PID as the account that the job's proxy maps to. Called by HTCondor's ProcD.
 
@@ -34,6 +36,9 @@ Sends SIGNAL to the process PID as the account that the job's proxy maps to. Cal
 The process is taken hold of (pidfd) before anything else happens, so that the signal cannot reach a later one with
 the same number. A process that has ended but is not yet reaped counts as signalled.
 
+With --family, PID is the caller of this program, a child subreaper; everything that descends from it, but for this program and what
+it starts, is stopped and then killed, through one call of the switcher, until nothing is left.
+
 Exit codes: 0 signalled, 1 usage, 2 no such process, not the target account's, or failed, 3 failed after R retries.
 ";
 
@@ -43,8 +48,12 @@ pub fn main() -> ExitCode {
 }
 
 fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
+    let family = arguments.take_flag(b"--family");
     let switcher = arguments.take_absolute("G (the switcher)")?;
     let proxy_path = arguments.take_absolute("PROXY")?;
+    if family {
+        return end_family(arguments, switcher, proxy_path);
+    }
     let pid = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
     let signal = arguments.take_decimal("SIGNAL", 0..=limits::SIGNAL_MAX)?;
     let retries = arguments.take_retries()?;
@@ -64,6 +73,26 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
         Err(Errno::SRCH) => Err(gone(pid)),
         Err(errno) => Err(Failure::permanent(format_args!("cannot send signal {signal} to process {pid}: {errno}"))),
     }
+}
+
+fn end_family(mut arguments: Arguments, switcher: Vec<u8>, proxy_path: Vec<u8>) -> Outcome<ExitCode> {
+    let root = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
+    arguments.take_decimal("SIGNAL (9 with --family)", 9..=9)?;
+    let retries = arguments.take_retries()?;
+    let delay = arguments.take_delay()?;
+    arguments.end()?;
+    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != root) {
+        return Err(Failure::usage(format_args!("PID is {root}; with --family it must be the caller of this program")));
+    }
+
+    program::guard_memory()?;
+    let proc = openat(CWD, c"/proc", crate::sandbox::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
+    let reading = Grant { directory: proc.as_fd(), rights: reading() };
+    let signaller = Signaller::start(switcher, proxy_path, retries, delay, &[reading])?;
+    let ended =
+        family::end(proc.as_fd(), root, std::process::id(), |process, signal| signaller.signal(process, signal));
+    signaller.end();
+    ended.map(|_| ExitCode::SUCCESS)
 }
 
 fn gone(pid: u32) -> Failure {

@@ -27,11 +27,14 @@
 )]
 
 pub mod argv;
+pub mod channel;
 pub mod cleanup;
 pub mod confine;
 pub mod connection;
 pub mod escape;
 pub mod handover;
+pub mod job;
+pub mod job_wrapper;
 pub mod json;
 pub mod kill;
 pub mod limits;

@@ -86,5 +86,34 @@ pub const ENVIRONMENT_ENTRIES: usize = ENVIRONMENT_BYTES / 8;
 /// The longest error text on the environment channel, final NUL not counted (what the Starter reads).
 pub const CHANNEL_ERROR_BYTES: usize = 255;
 
-/// How long the Starter may take for one step of the environment channel.
-pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(60);
+/// How long the Starter may take for its part of the environment channel.
+pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The longest line of `/proc/<pid>/stat`; with 52 numbers of at most 20 digits and a name of 64 bytes none is as long.
+pub const STAT_BYTES: usize = 2048;
+
+/// How long a family of processes is stopped before it is killed in whatever state it is.
+pub const FAMILY_STOP_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How long a family of processes may take to end after SIGKILL.
+pub const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// The least and the most time between two looks at processes that were sent SIGKILL.
+pub const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);
+/// See [`FAMILY_PAUSE_LEAST`].
+pub const FAMILY_PAUSE_MOST: Duration = Duration::from_millis(50);
+
+/// The longest record of one helper that `condor_glexec_job` takes over, in bytes, with its final newline.
+pub const RECORD_BYTES: usize = 64 << 10;
+
+/// The most input files of `condor_glexec_job`.
+pub const INPUTS: usize = 10_000;
+
+/// The longest time limit and grace period of `condor_glexec_job`, in seconds (about 31 years).
+pub const JOB_SECONDS: u32 = 1_000_000_000;
+
+/// How often `condor_glexec_job` tries to end the job's processes before it says that it cannot.
+pub const FAMILY_TRIES: u32 = 3;
+
+/// How long the rest of a job may take to end by itself when its first process has ended.
+pub const FAMILY_OWN_END: Duration = Duration::from_millis(100);

@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine, filling, removing};
+use crate::confine::{Confined, Grant, confine, filling, reading, removing};
 use crate::connection::{Broken, Connection, Packet};
 use crate::escape::Escaped;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::process::domain::DomainCheck;
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
@@ -228,7 +229,10 @@ fn cleanup(connection: &Connection) -> Outcome {
 }
 
 fn kill(connection: &Connection) -> Outcome {
-    confine(&[], true)?;
+    let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
+    let check = if pilot == geteuid() { Some(DomainCheck::new()?) } else { None };
+    let grants = check.as_ref().map(|check| Grant { directory: check.proc(), rights: reading() });
+    confine(grants.as_slice(), true)?;
     let mut packet = Packet::default();
     loop {
         match connection.receive(&mut packet) {
@@ -242,8 +246,9 @@ fn kill(connection: &Connection) -> Outcome {
         let Some(process) = packet.descriptors.pop() else {
             return Err(Failure::permanent("the pilot side sent a signal without a process"));
         };
-        let errno =
-            sys::pidfd_signal(process.as_fd(), signal).err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
+        let allowed = check.as_ref().map_or(Ok(()), |check| check.require_inside(process.as_fd()));
+        let signalled = allowed.and_then(|()| sys::pidfd_signal(process.as_fd(), signal));
+        let errno = signalled.err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
         connection.send(&Message::Signalled(errno).encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
     }
 }

@@ -178,15 +178,20 @@ fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>>
 impl Running {
     fn await_greeting(mut self, connection: Connection, path: &[u8]) -> Outcome<Result<Switched, Failure>> {
         let started = Instant::now();
+        // Once the socket is closed it stays readable for ever, and says nothing any more.
+        let mut closed = false;
         loop {
             // The greeting first: a switcher may have come and gone before we look.
-            if connection.has_arrived() && self.greeted(&connection)? {
-                return Ok(Ok(Switched { connection, switcher: self }));
+            if !closed && connection.has_arrived() {
+                if self.greeted(&connection)? {
+                    return Ok(Ok(Switched { connection, switcher: self }));
+                }
+                closed = true;
             }
             self.read_output();
             if let Some(status) = self.child.try_wait().or_fail(|| "cannot wait for the switcher")? {
                 // What it wrote last may have come between the two looks.
-                if connection.has_arrived() && self.greeted(&connection)? {
+                if !closed && connection.has_arrived() && self.greeted(&connection)? {
                     return Ok(Ok(Switched { connection, switcher: self }));
                 }
                 self.read_output();
@@ -202,7 +207,7 @@ impl Running {
                     self.said()
                 )));
             };
-            self.wait(&connection, left)?;
+            self.wait((!closed).then_some(&connection), left)?;
         }
     }
 
@@ -217,14 +222,13 @@ impl Running {
         }
     }
 
-    /// Waits until the switcher prints, ends or the peer speaks. The end of the socket alone says nothing: it stays readable.
-    fn wait(&self, connection: &Connection, left: Duration) -> Outcome {
+    /// Waits until the switcher prints, ends or the peer speaks.
+    fn wait(&self, connection: Option<&Connection>, left: Duration) -> Outcome {
         let timeout =
             Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(1), tv_nsec: left.subsec_nanos().into() };
-        let socket_open = !connection.has_arrived();
         let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
         fds.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
-        fds.extend(socket_open.then(|| PollFd::new(connection, PollFlags::IN)));
+        fds.extend(connection.map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Failure::permanent(format_args!("cannot wait for the switcher: {errno}"))),

@@ -2,11 +2,12 @@
 
 #![allow(unsafe_code)]
 
+pub mod supervisor;
 mod terminal;
 
-pub use terminal::leave_terminal;
+pub use terminal::{drop_terminal, leave_terminal};
 
-use std::ffi::{CStr, c_char, c_long};
+use std::ffi::{CStr, CString, c_char, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -136,6 +137,24 @@ pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> rustix::io::Result<(
     }
     let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
     Err(rustix::io::Errno::from_raw_os_error(errno))
+}
+
+/// Every entry of this process' environment as it came, also what is not `NAME=VALUE` (which std leaves out).
+pub fn environment_entries() -> Vec<CString> {
+    unsafe extern "C" {
+        static environ: *const *const c_char;
+    }
+    let mut entries = Vec::new();
+    // SAFETY: `environ` is what the kernel gave this process: null, or an array of pointers to NUL-terminated strings that
+    // ends with a null pointer. Nothing in this crate changes the environment, and the process has one thread here.
+    unsafe {
+        let mut entry = environ;
+        while !entry.is_null() && !(*entry).is_null() {
+            entries.push(CStr::from_ptr(*entry).to_owned());
+            entry = entry.add(1);
+        }
+    }
+    entries
 }
 
 /// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH and no

@@ -12,9 +12,14 @@ use std::os::fd::AsRawFd;
 /// # Errors
 /// The kernel's. A process that leads a group where `/dev/tty` cannot be asked for is refused, too.
 pub fn leave_terminal() -> io::Result<()> {
-    if rustix::process::setsid().is_ok() {
-        return Ok(());
-    }
+    if rustix::process::setsid().is_ok() { Ok(()) } else { drop_terminal() }
+}
+
+/// Gives the controlling terminal up, if there is one; the session stays as it is.
+///
+/// # Errors
+/// The kernel's. A process where `/dev/tty` cannot be asked for is refused, too.
+pub fn drop_terminal() -> io::Result<()> {
     let terminal =
         match open(c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
             Ok(terminal) => terminal,

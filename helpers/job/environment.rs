@@ -1,0 +1,161 @@
+//! The environment that the job is to have.
+
+#![forbid(unsafe_code)]
+
+use crate::escape::Escaped;
+use crate::limits;
+use crate::outcome::{Failure, Outcome};
+use std::collections::BTreeSet;
+
+/// One variable: `NAME=VALUE`, with a name of at least one byte and without NUL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    entry: Vec<u8>,
+    name_length: usize,
+}
+
+impl Variable {
+    /// Takes `NAME=VALUE`. The value may be empty and may hold `=` and newlines.
+    ///
+    /// # Errors
+    /// Usage, when it is anything else.
+    pub fn new(entry: Vec<u8>) -> Outcome<Self> {
+        match entry.iter().position(|byte| *byte == b'=') {
+            Some(name_length) if name_length > 0 && !entry.contains(&0) => Ok(Variable { entry, name_length }),
+            _ => Err(Failure::usage(format_args!(
+                "the environment entry {} is not NAME=VALUE with a name and without NUL",
+                Escaped(&entry)
+            ))),
+        }
+    }
+
+    /// The variable `name` with `value`.
+    ///
+    /// # Errors
+    /// As [`Variable::new`].
+    pub fn of(name: &str, value: &[u8]) -> Outcome<Self> {
+        Self::new([name.as_bytes(), b"=", value].concat())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &[u8] {
+        self.entry.get(..self.name_length).unwrap_or_default()
+    }
+
+    /// `NAME=VALUE`.
+    pub fn entry(&self) -> &[u8] {
+        &self.entry
+    }
+}
+
+/// Puts `variable` behind the others, which must not have one of that name.
+///
+/// # Errors
+/// Usage.
+pub fn add(variables: &mut Vec<Variable>, variable: Variable) -> Outcome {
+    if variables.iter().any(|other| other.name() == variable.name()) {
+        return Err(twice(&variable));
+    }
+    variables.push(variable);
+    Ok(())
+}
+
+fn twice(variable: &Variable) -> Failure {
+    Failure::usage(format_args!("the environment variable {} is given twice", Escaped(variable.name())))
+}
+
+/// Reads an environment file: one `NAME=VALUE` after the other, each ended by a NUL (as `env -0` writes them and
+/// `/proc/<pid>/environ` shows them) if there is a NUL in the file, else by a newline. Nothing is special: no quotes, comments,
+/// blank lines or continuations.
+///
+/// # Errors
+/// Usage, when an entry is none, a name comes twice, the last entry is not ended, or there are too many.
+pub fn parse_file(text: &[u8]) -> Outcome<Vec<Variable>> {
+    let end = if text.contains(&0) { 0 } else { b'\n' };
+    let Some(entries) = text.strip_suffix(&[end]) else {
+        return if text.is_empty() {
+            Ok(Vec::new())
+        } else {
+            Err(Failure::usage("the environment file does not end with the end of an entry"))
+        };
+    };
+    let mut names = BTreeSet::new();
+    let mut variables = Vec::new();
+    for entry in entries.split(|byte| *byte == end) {
+        let variable = Variable::new(entry.to_vec())?;
+        if !names.insert(variable.name().to_vec()) {
+            return Err(twice(&variable));
+        }
+        variables.push(variable);
+        if variables.len() > limits::ENVIRONMENT_ENTRIES {
+            return Err(Failure::usage(format_args!(
+                "the environment file has more than {} entries",
+                limits::ENVIRONMENT_ENTRIES
+            )));
+        }
+    }
+    Ok(variables)
+}
+
+/// All of `layers` in one, where a later layer wins over an earlier one.
+pub fn merge(layers: [&[Variable]; 3]) -> Vec<Variable> {
+    let mut names = BTreeSet::new();
+    let mut merged: Vec<Variable> = Vec::new();
+    for variable in layers.into_iter().rev().flatten() {
+        if names.insert(variable.name().to_vec()) {
+            merged.push(variable.clone());
+        }
+    }
+    merged
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Variable, add, merge, parse_file};
+
+    fn entries(variables: &[Variable]) -> Vec<&[u8]> {
+        variables.iter().map(Variable::entry).collect()
+    }
+
+    #[test]
+    fn a_file_is_ended_by_newlines_or_by_nuls() {
+        assert_eq!(entries(&parse_file(b"A=1\nB= x=y \nC=\n").unwrap()), [&b"A=1"[..], b"B= x=y ", b"C="]);
+        assert_eq!(entries(&parse_file(b"A=1\n2\0B=\xff\0").unwrap()), [&b"A=1\n2"[..], b"B=\xff"]);
+        assert!(parse_file(b"").unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_not_strictly_an_environment_is_refused() {
+        for bad in [
+            &b"A=1"[..],
+            b"\n",
+            b"\0",
+            b"A=1\n\nB=2\n",
+            b"A\n",
+            b"=1\n",
+            b"A=1\nA=2\n",
+            b"A=1\0B=2\n",
+            b"A=1\0B\0",
+            b"#x\n",
+        ] {
+            assert!(parse_file(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_once() {
+        let mut variables = Vec::new();
+        add(&mut variables, Variable::new(b"A=1".to_vec()).unwrap()).unwrap();
+        assert!(add(&mut variables, Variable::new(b"A=2".to_vec()).unwrap()).is_err());
+        assert!(Variable::new(b"A\0=1".to_vec()).is_err());
+    }
+
+    #[test]
+    fn later_layers_win() {
+        let layer = |text: &[u8]| parse_file(text).unwrap();
+        let merged = merge([&layer(b"A=1\nB=1\n"), &layer(b"B=2\nC=2\n"), &layer(b"C=3\n")]);
+        let mut all = entries(&merged);
+        all.sort_unstable();
+        assert_eq!(all, [&b"A=1"[..], b"B=2", b"C=3"]);
+    }
+}

@@ -1,0 +1,275 @@
+//! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a fresh
+//! socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
+
+#![forbid(unsafe_code)]
+
+use super::environment::Variable;
+use super::supervise::{Reader, Supervisor};
+use crate::channel::socket::HELLO;
+use crate::connection::wait_for;
+use crate::limits;
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
+    send, sendmsg, socketpair,
+};
+use rustix::process::{Pid, WaitStatus};
+use std::io::IoSlice;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+/// Why the job does not run.
+#[derive(Debug)]
+pub enum Unstarted {
+    /// The process ended before the wrapper's hello: the switcher refused, or the wrapper could not be started.
+    Refused(WaitStatus),
+    /// The wrapper said so on the fresh socket, in up to 255 bytes that may be anything.
+    Wrapper(Vec<u8>),
+    /// A stopping signal came.
+    Stopped,
+    /// The wrapper was silent for too long.
+    Late,
+    /// It broke the protocol, or the socket failed; says what.
+    Broken(String),
+}
+
+impl From<Errno> for Unstarted {
+    fn from(error: Errno) -> Self {
+        Unstarted::Broken(format!("the socket failed: {error}"))
+    }
+}
+
+impl From<crate::outcome::Failure> for Unstarted {
+    fn from(failure: crate::outcome::Failure) -> Self {
+        Unstarted::Broken(failure.to_string())
+    }
+}
+
+/// The conversation with one wrapper.
+pub struct Channel<'s> {
+    /// Who watches meanwhile.
+    pub supervisor: &'s mut Supervisor,
+    /// The process that becomes the switcher, the wrapper and the job.
+    pub root: Pid,
+    /// What it prints before it is the job.
+    pub printed: &'s mut Reader,
+}
+
+/// How a wait ended, if it did not fail.
+enum Ready {
+    Yes,
+    /// The process has ended, and nothing more will come.
+    Ended(WaitStatus),
+}
+
+impl Channel<'_> {
+    /// Starts the job: returns when it runs (or has run already).
+    ///
+    /// # Errors
+    /// See [`Unstarted`].
+    pub fn start_job(&mut self, socket: OwnedFd, environment: &[u8], streams: &[OwnedFd; 3]) -> Result<(), Unstarted> {
+        self.await_hello(socket.as_fd())?;
+        let until = later(limits::CHANNEL_DEADLINE);
+        let length = i32::try_from(environment.len()).map_err(|_| Unstarted::Broken("too much environment".into()))?;
+        self.send_all(socket.as_fd(), &length.to_ne_bytes(), until)?;
+        self.send_all(socket.as_fd(), environment, until)?;
+        for stream in streams {
+            self.send_descriptor(socket.as_fd(), stream.as_fd(), until)?;
+        }
+        let (fresh, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        self.send_descriptor(socket.as_fd(), theirs.as_fd(), until)?;
+        drop((theirs, socket));
+        self.await_end(fresh.as_fd(), until)
+    }
+
+    fn await_hello(&mut self, socket: BorrowedFd<'_>) -> Result<(), Unstarted> {
+        let until = later(limits::GREETING_DEADLINE);
+        let mut hello = [0_u8; 4];
+        let mut got = 0_usize;
+        while let Some(rest) = hello.get_mut(got..).filter(|rest| !rest.is_empty()) {
+            match self.ready(Some((socket, PollFlags::IN)), until)? {
+                Ready::Ended(status) => return Err(Unstarted::Refused(status)),
+                Ready::Yes => {}
+            }
+            match recv(socket, rest, RecvFlags::DONTWAIT) {
+                Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.closed_early(until)?),
+                Ok((count, _)) => got = got.saturating_add(count),
+                Err(Errno::AGAIN | Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        if u32::from_ne_bytes(hello) == HELLO {
+            Ok(())
+        } else {
+            Err(Unstarted::Broken(
+                "what the switcher started is not the job wrapper: it said something else first".into(),
+            ))
+        }
+    }
+
+    /// Nobody is at the other end any more, so the process is about to end.
+    fn closed_early(&mut self, until: Instant) -> Result<Unstarted, Unstarted> {
+        match self.ready(None, until)? {
+            Ready::Ended(status) => Ok(Unstarted::Refused(status)),
+            Ready::Yes => Ok(Unstarted::Broken("the wrapper closed its socket".into())),
+        }
+    }
+
+    fn send_all(&mut self, socket: BorrowedFd<'_>, mut bytes: &[u8], until: Instant) -> Result<(), Unstarted> {
+        while !bytes.is_empty() {
+            match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                error => self.retry(socket, error.map(drop), until)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn send_descriptor(
+        &mut self,
+        socket: BorrowedFd<'_>,
+        descriptor: BorrowedFd<'_>,
+        until: Instant,
+    ) -> Result<(), Unstarted> {
+        loop {
+            let descriptors = [descriptor];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut control = SendAncillaryBuffer::new(&mut space);
+            if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+                return Err(Unstarted::Broken("no room for a descriptor".into()));
+            }
+            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+            match sendmsg(socket, &[IoSlice::new(&[0])], &mut control, flags) {
+                Ok(_) => return Ok(()),
+                error => self.retry(socket, error.map(drop), until)?,
+            }
+        }
+    }
+
+    /// After a send that did not succeed: waits until another one may.
+    fn retry(&mut self, socket: BorrowedFd<'_>, sent: Result<(), Errno>, until: Instant) -> Result<(), Unstarted> {
+        match sent {
+            Err(Errno::AGAIN) => match self.ready(Some((socket, PollFlags::OUT)), until)? {
+                Ready::Yes => Ok(()),
+                Ready::Ended(status) => Err(Unstarted::Refused(status)),
+            },
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(self.closed_early(until)?),
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Reads the fresh socket: its end means that the job runs, text that it does not.
+    fn await_end(&mut self, fresh: BorrowedFd<'_>, until: Instant) -> Result<(), Unstarted> {
+        let mut text = Vec::new();
+        loop {
+            // A lingering switcher may keep the socket under way open although the job has ended.
+            let ended = matches!(self.ready(Some((fresh, PollFlags::IN)), until)?, Ready::Ended(_));
+            let mut piece = [0_u8; limits::CHANNEL_ERROR_BYTES + 1];
+            match recv(fresh, &mut piece, RecvFlags::DONTWAIT) {
+                Ok((count, _)) if count > 0 && text.len() < limits::CHANNEL_ERROR_BYTES => {
+                    text.extend_from_slice(piece.get(..count).unwrap_or_default());
+                }
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if !ended => {}
+                Ok(_) | Err(Errno::CONNRESET | Errno::AGAIN) => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        if text.is_empty() {
+            Ok(())
+        } else {
+            Err(Unstarted::Wrapper(text.iter().copied().take(limits::CHANNEL_ERROR_BYTES).collect()))
+        }
+    }
+
+    /// Waits until `watched` is ready, or the process has ended and it will never be.
+    fn ready(&mut self, watched: Option<(BorrowedFd<'_>, PollFlags)>, until: Instant) -> Result<Ready, Unstarted> {
+        loop {
+            // Asked for before the descriptor: what the process did before its end is seen then.
+            let ended = self.supervisor.status(self.root);
+            if let Some((descriptor, events)) = watched
+                && wait_for(descriptor, events, Duration::ZERO)?
+            {
+                return Ok(Ready::Yes);
+            }
+            if let Some(status) = ended {
+                return Ok(Ready::Ended(status));
+            }
+            if self.supervisor.stopped_by().is_some() {
+                return Err(Unstarted::Stopped);
+            }
+            if Instant::now() >= until {
+                return Err(Unstarted::Late);
+            }
+            let descriptors: Vec<_> = watched.into_iter().chain(self.printed.watched()).collect();
+            self.supervisor.wait(&descriptors, Some(until))?;
+            self.printed.read();
+        }
+    }
+}
+
+fn later(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or(now)
+}
+
+/// Writes an environment in HTCondor's "V2 raw" syntax, with the final NUL: entries separated by blanks, with single quotes around
+/// one that holds white space or a single quote, which is doubled.
+pub fn encode(variables: &[Variable]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for variable in variables {
+        if !text.is_empty() {
+            text.push(b' ');
+        }
+        let entry = variable.entry();
+        if !entry.iter().any(|byte| b" \t\n\r'".contains(byte)) {
+            text.extend_from_slice(entry);
+            continue;
+        }
+        text.push(b'\'');
+        for &byte in entry {
+            text.push(byte);
+            if byte == b'\'' {
+                text.push(byte);
+            }
+        }
+        text.push(b'\'');
+    }
+    text.push(0);
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::encode;
+    use crate::channel::environment::decode;
+    use crate::job::environment::{Variable, parse_file};
+
+    #[test]
+    fn what_needs_quotes_gets_them() {
+        let written = |file: &[u8]| encode(&parse_file(file).unwrap());
+        assert_eq!(written(b""), b"\0");
+        assert_eq!(written(b"A=1\nB=\n"), b"A=1 B=\0");
+        assert_eq!(written(b"A=x y\nB=it's\nC=\"\\$\n"), b"'A=x y' 'B=it''s' C=\"\\$\0");
+        assert_eq!(written(b"A=1\n2\0B=\t\0"), b"'A=1\n2' 'B=\t'\0");
+    }
+
+    #[test]
+    fn the_wrapper_reads_back_what_is_written() {
+        let every: Vec<u8> = (1..=255).collect();
+        let mut variables: Vec<_> = (0..255)
+            .map(|at| Variable::new([format!("V{at}=").as_bytes(), &every[at..], &every[..at]].concat()).unwrap())
+            .collect();
+        for value in ["", "'", "''", " ", "\n'\n", "' '", "$$", "=", "a'b c'd"] {
+            variables.push(Variable::new(format!("N{}'={value}", variables.len()).into_bytes()).unwrap());
+        }
+        let read = decode(&encode(&variables)).unwrap();
+        let written: Vec<_> = variables.iter().map(Variable::entry).collect();
+        assert_eq!(read.iter().map(std::ffi::CStr::to_bytes).collect::<Vec<_>>(), written);
+    }
+}

@@ -1,0 +1,235 @@
+//! Starts programs and watches them, the job's orphans and the signals that end the whole, all in one place.
+
+#![forbid(unsafe_code)]
+
+use crate::escape::Escaped;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome};
+use crate::sys::supervisor::{Leader, SignalQueue, set_child_up};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, wait, waitid};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// The signals that ask for an early end.
+const STOPPING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
+
+/// Watches all children of this process and takes its signals, as long as it lives.
+pub struct Supervisor {
+    signals: SignalQueue,
+    subreaper_before: Option<Pid>,
+    /// Those that were started here: what became of them.
+    started: HashMap<Pid, Option<WaitStatus>>,
+    /// Every stopping signal that has come, in order.
+    stopped_by: Vec<i32>,
+}
+
+impl Supervisor {
+    /// Becomes the one who takes in the orphans of the job and the stopping signals of this thread.
+    ///
+    /// # Errors
+    /// When this process has children already: they could not be told from the job's.
+    pub fn new() -> Outcome<Self> {
+        let none_yet = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        if !matches!(waitid(WaitId::All, none_yet), Err(Errno::CHILD)) {
+            return Err(Failure::permanent(
+                "this process has children already, which could not be told from the job's; start it in a process of its own",
+            ));
+        }
+        let subreaper_before =
+            rustix::process::child_subreaper().or_fail(|| "cannot ask whether orphans come to this process")?;
+        let signals =
+            SignalQueue::new(&[&STOPPING[..], &[libc::SIGCHLD]].concat()).or_fail(|| "cannot queue signals")?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .or_fail(|| "cannot take in the job's orphans (PR_SET_CHILD_SUBREAPER, Linux 3.4)")?;
+        Ok(Supervisor { signals, subreaper_before, started: HashMap::new(), stopped_by: Vec::new() })
+    }
+
+    /// Starts `command` and watches it.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self, mut command: Command, directory: BorrowedFd<'_>, leader: Leader) -> Outcome<Pid> {
+        let program = command.get_program().to_owned();
+        let failed = || format!("cannot start {}", Escaped(program.as_encoded_bytes()));
+        set_child_up(&mut command, directory, leader).or_fail(failed)?;
+        let child = command.spawn().or_fail(failed)?;
+        let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(failed)?;
+        self.started.insert(pid, None);
+        Ok(pid)
+    }
+
+    /// Waits until one of `descriptors` is ready, a child ends, a signal comes, or it is `until`.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait(&mut self, descriptors: &[(BorrowedFd<'_>, PollFlags)], until: Option<Instant>) -> Outcome {
+        let failed = || "cannot wait for the job";
+        let timeout = until
+            .map(|until| Timespec::try_from(until.saturating_duration_since(Instant::now())))
+            .transpose()
+            .or_fail(failed)?;
+        let watched = descriptors.iter().map(|(fd, events)| PollFd::from_borrowed_fd(*fd, *events));
+        let mut ready: Vec<_> = std::iter::once(PollFd::new(&self.signals, PollFlags::IN)).chain(watched).collect();
+        match poll(&mut ready, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error).or_fail(failed),
+        }
+        while let Some(signal) = self.signals.take().or_fail(failed)? {
+            if STOPPING.contains(&signal) {
+                self.stopped_by.push(signal);
+            }
+        }
+        self.reap().map(drop)
+    }
+
+    /// Buries all children that have ended; true when there are no others, and so none of the job's processes at all.
+    fn reap(&mut self) -> Outcome<bool> {
+        loop {
+            match wait(WaitOptions::NOHANG) {
+                Ok(None) => return Ok(false),
+                Err(Errno::CHILD) => return Ok(true),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
+                Ok(Some((pid, status))) => {
+                    if let Some(known) = self.started.get_mut(&pid) {
+                        *known = Some(status);
+                    }
+                }
+            }
+        }
+    }
+
+    /// How a process that was started here ended; `None` as long as it runs.
+    pub fn status(&self, pid: Pid) -> Option<WaitStatus> {
+        self.started.get(&pid).copied().flatten()
+    }
+
+    /// The first signal that asked for an early end, if one has come.
+    pub fn stopped_by(&self) -> Option<i32> {
+        self.stopped_by.first().copied()
+    }
+
+    /// Whether one has come again.
+    pub fn stopped_again(&self) -> bool {
+        self.stopped_by.len() > 1
+    }
+
+    /// Waits until no process of the job is left, or it is `until`; true if none is.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn wait_for_none(&mut self, until: Instant) -> Outcome<bool> {
+        while !self.reap()? {
+            if Instant::now() >= until {
+                return Ok(false);
+            }
+            self.wait(&[], Some(until))?;
+        }
+        Ok(true)
+    }
+
+    /// Runs one of the helpers to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn call(&mut self, mut command: Command, directory: BorrowedFd<'_>, on_stop: OnStop) -> Outcome<Called> {
+        let (mut answer, answer_to) = Reader::new(limits::RECORD_BYTES)?;
+        // A helper that sees a terminal shows its progress there; otherwise what it says becomes part of our report.
+        let watched = std::io::stderr().is_terminal();
+        let (mut said, said_to) = Reader::new(limits::REPORT_BYTES)?;
+        command.stdin(Stdio::null()).stdout(answer_to);
+        command.stderr(if watched { Stdio::inherit() } else { Stdio::from(said_to) });
+        let pid = self.start(command, directory, Leader::Group)?;
+        let mut told = false;
+        let status = loop {
+            if let Some(status) = self.status(pid) {
+                break status;
+            }
+            if on_stop == OnStop::PassOn && !told && self.stopped_by().is_some() {
+                told = true;
+                // It is our child and not yet buried, so the number is still its own.
+                let _ = rustix::process::kill_process(pid, Signal::TERM);
+            }
+            let open: Vec<_> = [&answer, &said].into_iter().filter_map(Reader::watched).collect();
+            self.wait(&open, None)?;
+            answer.read();
+            said.read();
+        };
+        answer.read();
+        said.read();
+        Ok(Called { status, answer: answer.kept, said: said.kept })
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        // Nothing is lost when that fails: orphans keep coming to a process that waits for none.
+        let _ = rustix::process::set_child_subreaper(self.subreaper_before);
+    }
+}
+
+/// What a stopping signal means for a helper that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStop {
+    /// It is to end, too.
+    PassOn,
+    /// It has to finish.
+    Finish,
+}
+
+/// A helper that has ended.
+pub struct Called {
+    /// How.
+    pub status: WaitStatus,
+    /// The beginning of what it wrote on stdout.
+    pub answer: Vec<u8>,
+    /// The beginning of what it wrote on stderr, unless that is a terminal.
+    pub said: Vec<u8>,
+}
+
+/// One pipe's reading end. Keeps the beginning and drops the rest, so that no writer waits.
+pub struct Reader {
+    pipe: Option<OwnedFd>,
+    most: usize,
+    /// What has come so far, at most as much as was asked for.
+    pub kept: Vec<u8>,
+}
+
+impl Reader {
+    /// Makes a pipe and gives its other end, too.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn new(most: usize) -> Outcome<(Self, OwnedFd)> {
+        let failed = || "cannot make a pipe";
+        let (reading, writing) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_fail(failed)?;
+        rustix::io::ioctl_fionbio(&reading, true).or_fail(failed)?;
+        Ok((Reader { pipe: Some(reading), most, kept: Vec::new() }, writing))
+    }
+
+    /// What to wait for, unless all has been read.
+    pub fn watched(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
+        self.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN))
+    }
+
+    /// Reads what is there.
+    pub fn read(&mut self) {
+        let mut piece = [0_u8; 4096];
+        while let Some(pipe) = &self.pipe {
+            match rustix::io::read(pipe, &mut piece) {
+                Ok(count) if count > 0 => {
+                    let room = self.most.saturating_sub(self.kept.len()).min(count);
+                    self.kept.extend_from_slice(piece.get(..room).unwrap_or_default());
+                }
+                Err(Errno::AGAIN) => return,
+                Err(Errno::INTR) => {}
+                _ => self.pipe = None,
+            }
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! Takes the job's environment and standard streams from the Starter and becomes the job. Runs as the target account.
+//!
+//! What it parses comes from the submitter, whose job runs as this very account right afterwards: that account is its
+//! confinement. A filter or domain of its own would be inherited by the job, which is not ours to give.
+
+#![forbid(unsafe_code)]
+
+use crate::argv::Arguments;
+use crate::channel::environment::{Variables, decode, merge};
+use crate::channel::socket::{Channel, Trouble};
+use crate::escape::Escaped;
+use crate::limits;
+use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::program;
+use crate::sandbox::metadata::Metadata;
+use crate::sys;
+use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, ftruncate, openat};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, geteuid};
+use std::borrow::Cow;
+use std::ffi::{CStr, CString};
+use std::os::fd::OwnedFd;
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+const HELP: &str = "\
+usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]
+
+Started by condor_glexec_run through the switcher, as the target account and in the sandbox, with a socket to HTCondor's
+Starter as its standard input. Takes the job's environment and standard streams from there, then executes CMD.
+
+  IN, OUT, ERR  - : the Starter passes a descriptor; otherwise a file: IN is opened for reading, the others are
+                truncated, or created with mode 0600. Only regular files and /dev/null; no symbolic links.
+  CMD, ARGS     the job's command, executed as given (no PATH search, no shell), and its arguments
+
+The job has the descriptors 0, 1 and 2 and no other, default signal dispositions, an empty signal mask, and no
+controlling terminal. Working directory, umask, resource limits and groups are as this program found them.
+
+Exit codes: the job's; 1 when it could not be started (the reason goes to the Starter's socket).
+";
+
+/// Stands for a stream that the Starter passes.
+const PASSED: &[u8] = b"-";
+
+/// Major and minor number of /dev/null.
+const NULL_DEVICE: (u32, u32) = (1, 3);
+
+/// The program.
+pub fn main() -> ExitCode {
+    program::run(Program::JobWrapper, HELP, work)
+}
+
+/// One of the job's standard streams.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    In,
+    Out,
+    Err,
+}
+
+impl Stream {
+    const ALL: [Stream; 3] = [Stream::In, Stream::Out, Stream::Err];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Stream::In => "standard input",
+            Stream::Out => "standard output",
+            Stream::Err => "standard error",
+        }
+    }
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    // Until it executes the job, this process holds what is only for the job.
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .or_fail(|| "cannot protect the process from being traced")?;
+    let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).or_fail(|| "cannot take the socket")?;
+    let channel = Channel::new(socket).map_err(|_| Failure::permanent("standard input is not the Starter's socket"))?;
+    let words = arguments.rest();
+    let Some((names, command)) = words.split_first_chunk::<3>().filter(|(_, command)| !command.is_empty()) else {
+        let usage = "usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]";
+        channel.explain(usage);
+        return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
+    };
+    let start = receive(&channel, names).inspect_err(|trouble| channel.explain(&trouble.to_string()))?;
+    // From here on the fresh socket is the one that the Starter listens to.
+    let failure = match prepare(start.received, names) {
+        Ok((environment, streams)) => become_job(command, &environment, streams),
+        Err(failure) => failure,
+    };
+    start.fresh.explain(&failure.to_string());
+    Err(failure)
+}
+
+/// What came over the channel.
+struct Start {
+    fresh: Channel,
+    /// The environment and the passed streams, or the first thing that was wrong with them.
+    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
+}
+
+/// Reads the whole conversation, also when an early part of it is wrong: an error is only heard on the fresh socket at its end.
+fn receive(channel: &Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
+    channel.greet().or_fail(|| "cannot greet the Starter")?;
+    let variables = receive_environment(channel)?;
+    let mut streams = [const { None }; 3];
+    let mut first_trouble = Ok(());
+    for (stream, (name, place)) in Stream::ALL.into_iter().zip(names.iter().zip(&mut streams)) {
+        if name != PASSED {
+            continue;
+        }
+        match channel.read_descriptor() {
+            Ok(descriptor) => match check_passed(&descriptor, stream) {
+                Ok(()) => *place = Some(descriptor),
+                Err(failure) => first_trouble = first_trouble.and(Err(failure)),
+            },
+            Err(trouble @ Trouble::Message(_)) => {
+                first_trouble =
+                    first_trouble.and(Err(Failure::permanent(format_args!("{}: {trouble}", stream.name()))));
+            }
+            Err(trouble) => return Err(Failure::permanent(format_args!("{}: {trouble}", stream.name()))),
+        }
+    }
+    let fresh = channel.read_descriptor().and_then(Channel::new).or_fail(|| "the fresh socket")?;
+    Ok(Start { fresh, received: variables.and_then(|variables| first_trouble.map(|()| (variables, streams))) })
+}
+
+/// The outer error ends the conversation, the inner one only refuses the environment.
+fn receive_environment(channel: &Channel) -> Outcome<Outcome<Variables>> {
+    let context = || "receiving the job's environment";
+    let mut length = [0_u8; 4];
+    channel.read(&mut length).or_fail(context)?;
+    let announced = i32::from_ne_bytes(length);
+    let refused = |why: &str| Ok(Err(Failure::permanent(format_args!("the job's environment is refused: {why}"))));
+    let Ok(count) = usize::try_from(announced) else { return refused("its length is negative") };
+    if count > limits::ENVIRONMENT_BYTES {
+        channel.discard(count).or_fail(context)?;
+        return refused(&format!("it is larger than {} bytes", limits::ENVIRONMENT_BYTES));
+    }
+    let mut raw = Zeroizing::new(vec![0_u8; count]);
+    channel.read(&mut raw).or_fail(context)?;
+    Ok(decode(&raw).map_err(Failure::permanent))
+}
+
+/// A passed descriptor can be anything that a job can read from or write to: a file, pipe, socket or terminal.
+fn check_passed(descriptor: &OwnedFd, stream: Stream) -> Outcome {
+    let refused = |why: &str| Err(Failure::permanent(format_args!("the descriptor for {} is {why}", stream.name())));
+    let flags = fcntl_getfl(descriptor).or_fail(|| "cannot look at a descriptor")?;
+    let found = Metadata::of(descriptor).or_fail(|| "cannot look at a descriptor")?;
+    if flags.contains(OFlags::PATH) {
+        return refused("only a handle (O_PATH)");
+    }
+    if found.is_directory() {
+        return refused("a directory");
+    }
+    match (flags & OFlags::RWMODE, stream) {
+        (OFlags::WRONLY, Stream::In) => refused("not readable"),
+        (OFlags::RDONLY, Stream::Out | Stream::Err) => refused("not writable"),
+        _ => Ok(()),
+    }
+}
+
+type Environment = (Vec<CString>, Variables);
+
+fn prepare(
+    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
+    names: &[Vec<u8>; 3],
+) -> Outcome<(Environment, [OwnedFd; 3])> {
+    let (variables, [passed_in, passed_out, passed_err]) = received?;
+    require_own_directory()?;
+    let [name_in, name_out, name_err] = names;
+    let open = |passed: Option<OwnedFd>, name: &[u8], stream| passed.map_or_else(|| open_named(name, stream), Ok);
+    let streams = [
+        open(passed_in, name_in, Stream::In)?,
+        open(passed_out, name_out, Stream::Out)?,
+        open(passed_err, name_err, Stream::Err)?,
+    ];
+    Ok(((sys::environment_entries(), variables), streams))
+}
+
+/// The sandbox is this account's own, or somebody put another directory in its place.
+fn require_own_directory() -> Outcome {
+    let here = Metadata::at(CWD, c".").or_fail(|| "cannot look at the working directory")?;
+    if here.owner == geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(Failure::permanent(format_args!(
+        "the working directory belongs to uid {}, not to the account that the proxy maps to: it is not the job's sandbox",
+        here.owner
+    )))
+}
+
+fn open_named(name: &[u8], stream: Stream) -> Outcome<OwnedFd> {
+    let context = || format!("cannot open {} for the {}", Escaped(name), stream.name());
+    let path = CString::new(name).or_fail(context)?;
+    // Opened without waiting and without becoming a controlling terminal; looked at; only then used.
+    let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let opened = if stream == Stream::In {
+        openat(CWD, path.as_c_str(), OFlags::RDONLY | careful, Mode::empty())
+    } else {
+        let new = OFlags::CREATE | OFlags::EXCL;
+        match openat(CWD, path.as_c_str(), OFlags::WRONLY | new | careful, Mode::RUSR | Mode::WUSR) {
+            Err(Errno::EXIST) => openat(CWD, path.as_c_str(), OFlags::WRONLY | careful, Mode::empty()),
+            other => other,
+        }
+    };
+    let file = match opened {
+        Err(Errno::LOOP) => return Err(Failure::permanent(format_args!("{}: it is a symbolic link", context()))),
+        // A FIFO that nobody reads.
+        Err(Errno::NXIO) => return Err(Failure::permanent(format_args!("{}: it is not a regular file", context()))),
+        other => other.or_fail(context)?,
+    };
+    match Metadata::of(&file).or_fail(context)?.kind {
+        FileType::RegularFile if stream == Stream::In => {}
+        FileType::RegularFile => ftruncate(&file, 0).or_fail(context)?,
+        FileType::CharacterDevice if is_null_device(&file) => {}
+        _ => return Err(Failure::permanent(format_args!("{}: it is not a regular file", context()))),
+    }
+    let flags = fcntl_getfl(&file).or_fail(context)?;
+    fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK)).or_fail(context)?;
+    Ok(file)
+}
+
+fn is_null_device(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file)
+        .is_ok_and(|found| (rustix::fs::major(found.st_rdev), rustix::fs::minor(found.st_rdev)) == NULL_DEVICE)
+}
+
+/// Returns only if that failed, with the reason.
+fn become_job(command: &[Vec<u8>], (base, variables): &Environment, [input, output, errors]: [OwnedFd; 3]) -> Failure {
+    let environment = merge(base.iter().map(CString::as_c_str), variables);
+    let argv: Result<Vec<CString>, _> = command.iter().map(|word| CString::new(&word[..])).collect();
+    let Ok(argv) = argv else { return Failure::permanent("an argument holds a NUL") };
+    let Some(path) = argv.first() else { return Failure::permanent("there is no command") };
+    let replaced = rustix::stdio::dup2_stdin(&input)
+        .and_then(|()| rustix::stdio::dup2_stdout(&output))
+        .and_then(|()| rustix::stdio::dup2_stderr(&errors));
+    if let Err(errno) = replaced {
+        return Failure::permanent(format_args!("cannot set the job's standard streams: {errno}"));
+    }
+    if let Err(error) = sys::drop_terminal() {
+        return Failure::permanent(format_args!("cannot give the terminal up: {error}"));
+    }
+    let error = sys::exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
+    let text = error.to_string();
+    Failure::permanent(format_args!("execve error: {}", text.split(" (os error").next().unwrap_or_default()))
+}

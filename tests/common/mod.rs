@@ -1,0 +1,45 @@
+//! What the whole-program tests share: the accounts, an installation of the built programs, a place for sandboxes, a way
+//! to call a helper exactly as HTCondor's Starter and ProcD do, and a look at what is left afterwards.
+//!
+//! A test that needs two accounts begins with
+//!
+//! ```ignore
+//! let Some(site) = Site::new() else { return };
+//! ```
+//!
+//! Without root that says so on stderr and gives nothing; with `CI` set, or as root, it fails instead of skipping.
+
+#![allow(dead_code, unused_imports)] // each test program uses a part of it
+
+mod account;
+mod call;
+mod leftovers;
+mod process;
+mod proxy;
+mod sandbox;
+mod site;
+mod snapshot;
+mod switcher;
+
+pub use account::{Account, GREG, MALLORY, PILOT, as_account, available, while_attacked};
+pub use call::{Call, Finished, Running};
+pub use process::Sleeper;
+pub use leftovers::processes;
+pub use proxy::pem;
+pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
+pub use site::{FileSystem, PROGRAMS, Site};
+pub use snapshot::{Entry, Kind, Snapshot};
+pub use switcher::SwitcherCall;
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+/// Any bytes as an argument, a name or a value.
+pub fn bytes(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+/// All eight subsets of the standard descriptors.
+pub fn subsets_of_0_1_2() -> impl Iterator<Item = Vec<i32>> {
+    (0..8).map(|set| (0..3).filter(|descriptor| set & (1 << descriptor) != 0).collect())
+}

@@ -1,0 +1,278 @@
+//! One test's own installation: the programs, the switcher, EXECUTE.
+
+#![forbid(unsafe_code)]
+
+use super::account::{self, PILOT};
+use super::call::{Call, Finished};
+use super::leftovers::{Public, processes};
+use super::sandbox::{Sandbox, finish, put_file};
+use super::switcher::{self, SwitcherCall};
+use std::ffi::OsString;
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+use std::process::{Command, id};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// What the names of all directories of the tests begin with.
+pub const PREFIX: &str = "glexec-rs-tests.";
+
+/// The programs, as cargo has built them.
+pub const PROGRAMS: [(&str, &str); 9] = [
+    ("condor_glexec_setup", env!("CARGO_BIN_EXE_condor_glexec_setup")),
+    ("condor_glexec_run", env!("CARGO_BIN_EXE_condor_glexec_run")),
+    ("condor_glexec_job_wrapper", env!("CARGO_BIN_EXE_condor_glexec_job_wrapper")),
+    ("condor_glexec_kill", env!("CARGO_BIN_EXE_condor_glexec_kill")),
+    ("condor_glexec_cleanup", env!("CARGO_BIN_EXE_condor_glexec_cleanup")),
+    ("condor_glexec_update_proxy", env!("CARGO_BIN_EXE_condor_glexec_update_proxy")),
+    ("condor_glexec_peer", env!("CARGO_BIN_EXE_condor_glexec_peer")),
+    ("condor_glexec_job", env!("CARGO_BIN_EXE_condor_glexec_job")),
+    ("glexec_rootless", env!("CARGO_BIN_EXE_glexec_rootless")),
+];
+
+/// Where EXECUTE is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileSystem {
+    /// That of the temporary directory.
+    Disk,
+    /// In memory, of this size in MiB.
+    Tmpfs(u32),
+    /// An XFS image with reflinks, of this size in MiB.
+    Xfs(u32),
+}
+
+/// A directory of root's, mode 0711, with `libexec` (the programs and the switcher), `execute` (EXECUTE) and `pilot` (the
+/// pilot's private files). It is removed in the end, and everything that should not be left is looked for.
+pub struct Site {
+    /// The directory.
+    pub root: PathBuf,
+    /// EXECUTE: the pilot's, 1777.
+    pub execute: PathBuf,
+    mounted: bool,
+    public: Public,
+    expected: Mutex<Vec<OsString>>,
+}
+
+impl Site {
+    /// A site on the disk; `None` without root.
+    pub fn new() -> Option<Self> {
+        Self::on(FileSystem::Disk)
+    }
+
+    /// A site with EXECUTE on this file system.
+    pub fn on(file_system: FileSystem) -> Option<Self> {
+        if !account::available() {
+            use std::io::Write;
+            let thread = std::thread::current();
+            let name = thread.name().unwrap_or("a test");
+            // Not through a macro: their output is kept back when the test passes.
+            let _ = writeln!(std::io::stderr(), "{name}: SKIPPED, it needs root (pilot, target and another account)");
+            return None;
+        }
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let root = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", id()));
+        directory(&root, 0o711);
+        let execute = root.join("execute");
+        directory(&execute, 0o755);
+        mount(file_system, &root, &execute);
+        finish(PILOT, &execute, 0o1777);
+        directory(&root.join("pilot"), 0o700);
+        finish(PILOT, &root.join("pilot"), 0o700);
+        install(&root.join("libexec"));
+        let mounted = file_system != FileSystem::Disk;
+        Some(Site { root, execute, mounted, public: Public::look(), expected: Mutex::default() })
+    }
+
+    /// The absolute path of an installed program.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.root.join("libexec").join(name)
+    }
+
+    /// G.
+    pub fn switcher(&self) -> PathBuf {
+        self.program("switcher")
+    }
+
+    /// Sets what the switcher is to do from now on, as lines `key = value` (see `tests/switcher`), and forgets its failures.
+    pub fn configure_switcher(&self, lines: &str) {
+        let _ = std::fs::remove_file(self.program("switcher.failures"));
+        std::fs::write(self.program("switcher.conf"), lines).unwrap();
+    }
+
+    /// What the switcher was given in each of its calls so far.
+    pub fn switcher_calls(&self) -> Vec<SwitcherCall> {
+        let log = std::fs::read_to_string(self.program("switcher.log")).unwrap_or_default();
+        log.lines().map(SwitcherCall::parse).collect()
+    }
+
+    /// Another sandbox, with what HTCondor puts there and some inputs.
+    pub fn sandbox(&self) -> Sandbox {
+        let sandbox = self.empty_sandbox();
+        sandbox.fill();
+        sandbox
+    }
+
+    /// Another sandbox, with nothing but the proxy.
+    pub fn empty_sandbox(&self) -> Sandbox {
+        static COUNT: AtomicU32 = AtomicU32::new(1000);
+        self.sandbox_named(format!("dir_{}", COUNT.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// A sandbox with this name and nothing but the proxy.
+    pub fn sandbox_named(&self, name: impl Into<OsString>) -> Sandbox {
+        let sandbox = Sandbox::make(self.execute.join(name.into()));
+        self.expect_left(sandbox.path.file_name().unwrap());
+        self.expect_left(sandbox.parked.file_name().unwrap());
+        sandbox
+    }
+
+    /// This name in EXECUTE may be left when the test ends.
+    pub fn expect_left(&self, name: impl Into<OsString>) {
+        self.expected.lock().unwrap().push(name.into());
+    }
+
+    /// A file of the pilot's that nobody else can reach, mode 0600.
+    pub fn private_file(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.root.join("pilot").join(name);
+        put_file(PILOT, &path, content, 0o600);
+        path
+    }
+
+    /// A call of a program, without arguments.
+    pub fn call(&self, program: &str) -> Call {
+        Call::new(self.program(program))
+    }
+
+    /// The Starter's call of setup: G P S 0 0.
+    pub fn setup(&self, sandbox: &Sandbox) -> Call {
+        self.call("condor_glexec_setup")
+            .arg(self.switcher())
+            .arg(&sandbox.proxy)
+            .arg(&sandbox.path)
+            .args(["0", "0"])
+            .cwd(&sandbox.path)
+    }
+
+    /// The Starter's call of cleanup: G P S 0 0.
+    pub fn cleanup(&self, sandbox: &Sandbox) -> Call {
+        let directory = if sandbox.parked.is_dir() { &sandbox.parked } else { &sandbox.path };
+        self.call("condor_glexec_cleanup")
+            .arg(self.switcher())
+            .arg(&sandbox.proxy)
+            .arg(&sandbox.path)
+            .args(["0", "0"])
+            .cwd(directory)
+    }
+
+    /// The ProcD's call of kill: G S.condor/P PID SIGNAL 0 0, without any descriptor.
+    pub fn kill(&self, sandbox: &Sandbox, pid: u32, signal: i32) -> Call {
+        self.call("condor_glexec_kill")
+            .arg(self.switcher())
+            .arg(sandbox.parked_proxy())
+            .args([pid.to_string(), signal.to_string()])
+            .args(["0", "0"])
+            .cwd(self.root.join("pilot"))
+            .closed(&[0, 1, 2])
+            .ignore_sigpipe()
+    }
+
+    /// The Starter's call of update_proxy: G NEW P S.
+    pub fn update_proxy(&self, sandbox: &Sandbox, new: &Path) -> Call {
+        let directory = if sandbox.parked.is_dir() { &sandbox.parked } else { &sandbox.path };
+        self.call("condor_glexec_update_proxy")
+            .arg(self.switcher())
+            .arg(new)
+            .arg(&sandbox.proxy)
+            .arg(&sandbox.path)
+            .cwd(directory)
+    }
+
+    /// A sandbox with inputs that has been handed over.
+    pub fn handed_over(&self) -> Sandbox {
+        let sandbox = self.sandbox();
+        self.setup(&sandbox).run().expect_quiet();
+        sandbox
+    }
+
+    /// What must not be left but is.
+    fn leftovers(&self) -> Vec<String> {
+        let mut left = Public::look().new_since(&self.public);
+        left.extend(processes(&self.root).into_iter().map(|(pid, command)| format!("process {pid}: {command}")));
+        let expected = self.expected.lock().unwrap();
+        let names = std::fs::read_dir(&self.execute).unwrap().flatten().map(|entry| entry.file_name());
+        left.extend(names.filter(|name| !expected.contains(name)).map(|name| format!("EXECUTE/{}", name.display())));
+        left
+    }
+
+    /// What runs from here, and its command line.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        processes(&self.root)
+    }
+
+    /// Kills what still runs from here: a switcher that hangs is root's, so that no helper could.
+    pub fn kill_processes(&self) {
+        for (pid, _) in processes(&self.root) {
+            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+        }
+        while !processes(&self.root).is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn remove(&self) {
+        self.kill_processes();
+        if self.mounted {
+            let _ = Command::new("umount").arg("-l").arg(&self.execute).status();
+        }
+        let _ = Command::new("rm").arg("-rf").arg(&self.root).status();
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        let left = if std::thread::panicking() { Vec::new() } else { self.leftovers() };
+        self.remove();
+        assert!(left.is_empty(), "left behind: {left:#?}");
+    }
+}
+
+fn directory(path: &Path, mode: u32) {
+    std::fs::create_dir(path).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+fn install(libexec: &Path) {
+    directory(libexec, 0o755);
+    for (name, built) in PROGRAMS {
+        let installed = libexec.join(name);
+        if std::fs::hard_link(built, &installed).is_err() {
+            std::fs::copy(built, &installed).unwrap();
+        }
+    }
+    let installed = libexec.join("switcher");
+    std::fs::copy(switcher::build(), &installed).unwrap();
+    lchown(&installed, Some(0), Some(0)).unwrap();
+    std::fs::set_permissions(&installed, std::fs::Permissions::from_mode(0o4755)).unwrap();
+}
+
+fn mount(file_system: FileSystem, root: &Path, at: &Path) {
+    let mut mount = Command::new("mount");
+    match file_system {
+        FileSystem::Disk => return,
+        FileSystem::Tmpfs(size) => mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]),
+        FileSystem::Xfs(size) => {
+            let image = root.join("image");
+            std::fs::File::create(&image).unwrap().set_len(u64::from(size) << 20).unwrap();
+            let mut make = Command::new("mkfs.xfs");
+            run(make.args(["-q", "-m", "reflink=1"]).arg(&image));
+            mount.args(["-t", "xfs", "-o", "loop"]).arg(image)
+        }
+    };
+    run(mount.arg(at));
+}
+
+fn run(command: &mut Command) {
+    let done = command.output().unwrap_or_else(|why| panic!("{command:?}: {why}"));
+    assert!(done.status.success(), "{command:?}: {}", String::from_utf8_lossy(&done.stderr));
+}

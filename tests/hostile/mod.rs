@@ -1,0 +1,133 @@
+//! Families of processes that do everything not to be killed. The test program itself is the job: with [`VARIABLE`] set, its
+//! test `hostile::family` becomes one of them.
+
+#![allow(unsafe_code)] // fork and clone
+
+use std::fs::File;
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::time::Duration;
+
+/// Which family.
+pub const VARIABLE: &str = "HOSTILE_FAMILY";
+
+/// The file that says that the family has come to what it is for.
+pub const READY: &str = "ready";
+
+/// How many processes a family may have: enough for a fork bomb, not enough to hurt the machine.
+const PROCESSES: u64 = 400;
+
+#[test]
+fn family() {
+    let Ok(kind) = std::env::var(VARIABLE) else { return };
+    let most = rustix::process::Rlimit { current: Some(PROCESSES), maximum: Some(PROCESSES) };
+    rustix::process::setrlimit(rustix::process::Resource::Nproc, most).unwrap();
+    let ready = || File::create(READY).map(drop).unwrap();
+    match kind.as_str() {
+        "bomb" => {
+            ready();
+            loop {
+                fork();
+                nap(1);
+            }
+        }
+        "chain" => {
+            // Each link lives for a moment only, in a session of its own, without a parent. Two chains, to be sure.
+            ready();
+            fork();
+            for _ in 0.. {
+                if fork() == 0 {
+                    // SAFETY: no argument.
+                    unsafe { libc::setsid() };
+                } else {
+                    exit();
+                }
+            }
+        }
+        "threads" => {
+            ready();
+            std::thread::spawn(|| {
+                loop {
+                    if fork() == 0 {
+                        nap(1_000_000);
+                    }
+                    nap(50);
+                }
+            });
+            nap(100);
+            // SAFETY: ends this thread only; nothing on its stack is used by another.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
+        "vfork" => {
+            ready();
+            // SAFETY: without CLONE_VM this is fork, but the parent waits in the kernel until the child ends or executes.
+            if unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) } == 0 {
+                loop {
+                    nap(1_000_000);
+                }
+            }
+        }
+        "stopped" => {
+            ready();
+            for _ in 0..5 {
+                if fork() == 0 {
+                    // SAFETY: no argument, and a signal to the own process.
+                    unsafe {
+                        libc::setsid();
+                        libc::raise(libc::SIGSTOP);
+                    }
+                    loop {
+                        nap(1_000_000);
+                    }
+                }
+            }
+            loop {
+                // SAFETY: a signal to all that this process may signal; in its domain or account, that is its own family.
+                unsafe { libc::kill(0, libc::SIGCONT) };
+                nap(1);
+            }
+        }
+        "namespaces" => {
+            // SAFETY: two flags. Where it is not allowed, what follows is a family like others.
+            unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) };
+            ready();
+            for _ in 0..3 {
+                if fork() == 0 {
+                    loop {
+                        fork();
+                        nap(200);
+                    }
+                }
+            }
+        }
+        other => panic!("there is no family {other}"),
+    }
+    loop {
+        nap(1_000_000);
+    }
+}
+
+fn fork() -> i32 {
+    // SAFETY: the child goes on with what this file does, which takes no lock and allocates nothing.
+    unsafe { libc::fork() }
+}
+
+fn exit() -> ! {
+    // SAFETY: a number.
+    unsafe { libc::_exit(0) }
+}
+
+fn nap(milliseconds: u64) {
+    std::thread::sleep(Duration::from_millis(milliseconds));
+}
+
+/// A terminal: the end of who watches, and the end of the program.
+pub fn terminal() -> (File, OwnedFd) {
+    let (mut ours, mut theirs) = (-1, -1);
+    // SAFETY: the two numbers are written; the three other pointers may be null.
+    let made = unsafe {
+        libc::openpty(&mut ours, &mut theirs, core::ptr::null_mut(), core::ptr::null_mut(), core::ptr::null_mut())
+    };
+    assert_eq!(made, 0);
+    // SAFETY: both descriptors have just been made for us.
+    unsafe { (File::from_raw_fd(ours), OwnedFd::from_raw_fd(theirs)) }
+}
