@@ -692,16 +692,21 @@ fn only_the_peer_beside_it_is_started_without_a_domain() {
 }
 
 #[test]
-fn the_pilots_kill_reaches_into_the_domain() {
+fn the_pilots_kill_reaches_into_the_domain_and_nowhere_else() {
     let ground = Ground::new();
+    let kill = |process: &Started| {
+        let mut command = ground.pilot(ground.programs.join("condor_glexec_kill"));
+        command.arg(ground.programs.join("glexec_rootless")).arg(&ground.proxy);
+        command.args([&process.pid().to_string(), "15", "0", "0"]).output().unwrap()
+    };
     let mut job = started(&ground, Path::new("/bin/sleep"), "60", Stdio::null());
-    let output = ground
-        .pilot(ground.programs.join("condor_glexec_kill"))
-        .arg(ground.programs.join("glexec_rootless"))
-        .arg(&ground.proxy)
-        .args([&job.pid().to_string(), "15", "0", "0"])
-        .output()
-        .unwrap();
+    let output = kill(&job);
     assert!(output.status.success(), "{:?}", text(&output));
     assert_eq!(job.0.wait().unwrap().signal(), Some(15));
+
+    // What the kernel does not refuse within one account: a process of the pilot.
+    let mut victim = ground.start_victim();
+    let output = kill(&victim);
+    assert_eq!(output.status.code(), Some(2), "{:?}", text(&output));
+    assert!(victim.lives());
 }
