@@ -20,11 +20,12 @@ mod site;
 mod snapshot;
 mod switcher;
 
-pub use account::{Account, GREG, MALLORY, PILOT, as_account};
+pub use account::{Account, GREG, MALLORY, PILOT, as_account, available};
 pub use call::{Call, Finished, Running};
+pub use leftovers::processes;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
-pub use site::{FileSystem, Site};
+pub use site::{FileSystem, PROGRAMS, Site};
 pub use snapshot::{Entry, Kind, Snapshot};
 pub use switcher::SwitcherCall;
 

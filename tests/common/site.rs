@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 pub const PREFIX: &str = "glexec-rs-tests.";
 
 /// The programs, as cargo has built them.
-const PROGRAMS: [(&str, &str); 9] = [
+pub const PROGRAMS: [(&str, &str); 9] = [
     ("condor_glexec_setup", env!("CARGO_BIN_EXE_condor_glexec_setup")),
     ("condor_glexec_run", env!("CARGO_BIN_EXE_condor_glexec_run")),
     ("condor_glexec_job_wrapper", env!("CARGO_BIN_EXE_condor_glexec_job_wrapper")),
