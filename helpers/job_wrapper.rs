@@ -238,9 +238,11 @@ fn become_job(command: &[Vec<u8>], (base, variables): &Environment, [input, outp
     if let Err(errno) = replaced {
         return Failure::permanent(format_args!("cannot set the job's standard streams: {errno}"));
     }
-    if let Ok(terminal) = rustix::fs::open(c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())
+    // Inside a domain of glexec_rootless nobody can get at a terminal, and none is left.
+    if let Err(error) = sys::drop_terminal()
+        && error.kind() != std::io::ErrorKind::PermissionDenied
     {
-        sys::drop_controlling_terminal(std::os::fd::AsFd::as_fd(&terminal));
+        return Failure::permanent(format_args!("cannot give the terminal up: {error}"));
     }
     let error = sys::exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
     let text = error.to_string();

@@ -42,6 +42,7 @@ pub mod outcome;
 pub mod peer;
 pub mod process;
 pub mod program;
+pub mod rootless;
 pub mod run;
 pub mod sandbox;
 pub mod setup;

@@ -64,6 +64,12 @@ pub const RETRY_DELAY_MOST: Duration = Duration::from_secs(600);
 /// The largest process id of any Linux kernel (`PID_MAX_LIMIT`).
 pub const PID_MAX: u32 = 4_194_304;
 
+/// The longest `/proc/<pid>/status`, in bytes. It has about 1,500, and 11 more for each supplementary group at the most.
+pub const STATUS_BYTES: usize = 64 * 1024;
+
+/// How much of `/etc/passwd` is searched for an account, in bytes.
+pub const PASSWD_BYTES: u64 = 16 << 20;
+
 /// The largest signal number; 0 asks only whether the process could be signalled.
 pub const SIGNAL_MAX: u32 = 64;
 

@@ -6,10 +6,11 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine, filling, removing};
+use crate::confine::{Confined, Grant, confine, filling, reading, removing};
 use crate::connection::{Broken, Connection, Packet};
 use crate::escape::Escaped;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::process::domain::DomainCheck;
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
@@ -18,7 +19,7 @@ use crate::sandbox::proxy;
 use crate::sandbox::receive::{From, receive_tree};
 use crate::sandbox::remove::remove_directory;
 use crate::sandbox::resolve::{PARKED_SUFFIX, trusted_directory};
-use crate::sandbox::send::send_tree;
+use crate::sandbox::send::{Tree, send_tree};
 use crate::sandbox::walk::{CHANGE, DIRECTORY, LIST, Opened, open_directory};
 use crate::sandbox::wire::{Message, Place};
 use crate::switch::{GREETING, Operation};
@@ -213,7 +214,7 @@ fn cleanup(connection: &Connection) -> Outcome {
         name.clone()
     } else {
         let own = tree.found.identity;
-        send_tree(connection, tree, Some(proxy), Progress::none(), &proof)?;
+        send_tree(connection, tree, Tree::Results(proxy), Progress::none(), &proof)?;
         await_commit(connection)?;
         let parked = name.with_suffix(PARKED_SUFFIX).or_fail(|| "the sandbox's name")?;
         // The pilot has put its own directory in the sandbox's place, and ours where its own was.
@@ -228,7 +229,13 @@ fn cleanup(connection: &Connection) -> Outcome {
 }
 
 fn kill(connection: &Connection) -> Outcome {
-    confine(&[], true)?;
+    // The kernel lets SIGCONT pass between accounts within one session, and we are in the pilot's. It fails for a process group's
+    // leader, which a switcher hardly starts us as; then nothing worse could happen than that.
+    let _ = rustix::process::setsid();
+    let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
+    let check = if pilot == geteuid() { Some(DomainCheck::new()?) } else { None };
+    let grants = check.as_ref().map(|check| Grant { directory: check.proc(), rights: reading() });
+    confine(grants.as_slice(), true)?;
     let mut packet = Packet::default();
     loop {
         match connection.receive(&mut packet) {
@@ -242,8 +249,9 @@ fn kill(connection: &Connection) -> Outcome {
         let Some(process) = packet.descriptors.pop() else {
             return Err(Failure::permanent("the pilot side sent a signal without a process"));
         };
-        let errno =
-            sys::pidfd_signal(process.as_fd(), signal).err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
+        let allowed = check.as_ref().map_or(Ok(()), |check| check.require_inside(process.as_fd()));
+        let signalled = allowed.and_then(|()| sys::pidfd_signal(process.as_fd(), signal));
+        let errno = signalled.err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
         connection.send(&Message::Signalled(errno).encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
     }
 }

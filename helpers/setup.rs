@@ -13,7 +13,7 @@ use crate::sandbox::progress::Progress;
 use crate::sandbox::remove::remove_contents;
 use crate::sandbox::report::LeftOut;
 use crate::sandbox::resolve::Place;
-use crate::sandbox::send::send_tree;
+use crate::sandbox::send::{Tree, send_tree};
 use crate::sandbox::walk::Opened;
 use crate::sandbox::wire::{Message, Totals};
 use crate::sandbox::{proxy, report};
@@ -126,7 +126,7 @@ fn hand_over(
     )?;
     handover::ask(connection, place, &place.parked, proxy, false, &[])?;
     handover::expect(connection, &Message::Ready, &proof)?;
-    let sent = send_tree(connection, home, None, Progress::new("handing the sandbox over"), &proof)?;
+    let sent = send_tree(connection, home, Tree::Inputs, Progress::new("handing the sandbox over"), &proof)?;
     place.exchange()?;
     // From here on it is done. The target side only has to know that it may go, and looks at the names if it hears nothing.
     let _ = connection.send(&Message::Commit.encode(), &[]);

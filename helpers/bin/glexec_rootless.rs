@@ -1,5 +1,7 @@
-//! See the library.
+//! See [`glexec_rs::rootless`].
 
 #![forbid(unsafe_code)]
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    glexec_rs::rootless::main()
+}

@@ -219,7 +219,7 @@ impl<'r> Life<'r> {
             self.fail(failure);
             return self.recover();
         }
-        let launched = self.launch();
+        let launched = self.workspace.hide_stand_in().and_then(|()| self.launch());
         let watched = launched.as_ref().map_or(Ok(()), |root| self.watch(*root));
         let ended = self.end_family();
         if let Ok(root) = &launched {

@@ -1,5 +1,7 @@
-//! Processes of the job as `/proc` and pidfds show them.
+//! Processes as `/proc` and pidfds show them.
 
 #![forbid(unsafe_code)]
 
+pub mod domain;
 pub mod family;
+pub mod status;

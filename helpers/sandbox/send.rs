@@ -39,8 +39,19 @@ struct Resume {
     path_length: usize,
 }
 
+/// What is sent.
+#[derive(Clone, Copy)]
+pub enum Tree<'a> {
+    /// What a job is to have: all of it, or nothing.
+    Inputs,
+    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job could not read
+    /// it is no reason to lose the rest.
+    Results(&'a Component),
+}
+
 struct Sender<'a> {
     connection: &'a Connection,
+    tree: Tree<'a>,
     walk: Walk<Resume>,
     device: u64,
     packet: Vec<u8>,
@@ -57,7 +68,7 @@ enum Next {
     Child { directory: OwnedFd, restore: Option<Mode>, path_length: usize },
 }
 
-/// Sends all that is in `root`, which was opened to be listed, but the entry `skip` of its top, and waits until the receiver has it whole.
+/// Sends `tree`, which is all in `root`, a directory that was opened to be listed, and waits until the receiver has it whole.
 ///
 /// Directories and files of this account that deny even their owner are opened up while they are read and closed again.
 ///
@@ -66,13 +77,14 @@ enum Next {
 pub fn send_tree(
     connection: &Connection,
     root: Opened,
-    skip: Option<&Component>,
+    tree: Tree<'_>,
     progress: Progress,
     _proof: &Confined,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let Opened { directory: top, found, restore } = root;
     let mut sender = Sender {
         connection,
+        tree,
         walk: Walk::new(top),
         device: found.device(),
         packet: Message::Records(&[]).encode(),
@@ -82,7 +94,7 @@ pub fn send_tree(
         progress,
         verdict: Packet::default(),
     };
-    let sent = sender.tree(skip).and_then(|()| {
+    let sent = sender.send_all().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
         sender.add(&end, None)?;
         sender.flush()
@@ -99,10 +111,10 @@ pub fn send_tree(
 }
 
 impl Sender<'_> {
-    fn tree(&mut self, skip: Option<&Component>) -> Outcome {
+    fn send_all(&mut self) -> Outcome {
         let mut cookie = 0;
         loop {
-            match self.list(cookie, skip.filter(|_| self.walk.depth() == 0))? {
+            match self.list(cookie)? {
                 Some((child, resume)) => {
                     self.walk.enter(child, resume).map_err(|errno| match errno {
                         Errno::NAMETOOLONG => {
@@ -122,7 +134,7 @@ impl Sender<'_> {
     }
 
     /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
-    fn list(&mut self, cookie: u64, skip: Option<&Component>) -> Outcome<Option<(OwnedFd, Resume)>> {
+    fn list(&mut self, cookie: u64) -> Outcome<Option<(OwnedFd, Resume)>> {
         // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open directory.
         let listed = rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
         if cookie != 0 {
@@ -133,7 +145,7 @@ impl Sender<'_> {
         while let Some(entry) = listing.next() {
             let entry = entry.or_fail(|| "cannot list a directory")?;
             let name = entry.file_name();
-            if name == c"." || name == c".." || skip.is_some_and(|skip| skip.c_str() == name) {
+            if name == c"." || name == c".." || self.is_proxy(name) {
                 continue;
             }
             let cookie = entry.next_entry_cookie();
@@ -142,6 +154,20 @@ impl Sender<'_> {
             }
         }
         Ok(None)
+    }
+
+    /// Whether this is the entry that is not to be sent.
+    fn is_proxy(&self, name: &CStr) -> bool {
+        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && proxy.c_str() == name)
+    }
+
+    /// Whether `name`, which could not be opened, may be left out.
+    fn may_leave_out(&self, name: &CStr, errno: Errno) -> bool {
+        let foreign = || {
+            Metadata::at(self.walk.directory(), name)
+                .is_ok_and(|found| found.owner != rustix::process::geteuid().as_raw())
+        };
+        matches!(self.tree, Tree::Results(_)) && errno == Errno::ACCESS && foreign()
     }
 
     fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
@@ -166,8 +192,12 @@ impl Sender<'_> {
     }
 
     fn directory(&mut self, name: &CStr, component: Component) -> Outcome<Next> {
-        let Opened { directory: child, found, restore } = open_directory(self.walk.directory(), name, LIST)
-            .or_fail(|| format!("cannot read the directory {component}"))?;
+        let Opened { directory: child, found, restore } = match open_directory(self.walk.directory(), name, LIST) {
+            Err(errno) if self.may_leave_out(name, errno) => {
+                return self.leave_out(component, Reason::Unreadable).map(|()| Next::Sibling);
+            }
+            other => other.map_err(|errno| self.unreadable(&component, errno))?,
+        };
         if found.device() != self.device {
             return self.leave_out(component, Reason::OtherFileSystem).map(|()| Next::Sibling);
         }
@@ -186,7 +216,10 @@ impl Sender<'_> {
             Err(Errno::ACCESS) => self.closed_file(name),
             other => other,
         };
-        let file = file.map_err(|errno| self.unreadable(&component, errno))?;
+        let file = match file {
+            Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(component, Reason::Unreadable),
+            other => other.map_err(|errno| self.unreadable(&component, errno))?,
+        };
         let found = Metadata::of(&file).map_err(|errno| self.unreadable(&component, errno))?;
         let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
         match small {

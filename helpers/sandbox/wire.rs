@@ -27,10 +27,13 @@ pub enum Reason {
     OtherFileSystem,
     /// A symbolic link that could lead out of the sandbox or to the proxy.
     EscapingLink,
+    /// Another account's, which the job could not read.
+    Unreadable,
 }
 
 impl Reason {
-    const ALL: [(u8, Reason); 3] = [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink)];
+    const ALL: [(u8, Reason); 4] =
+        [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink), (4, Reason::Unreadable)];
 
     /// What a report calls it.
     pub const fn text(self) -> &'static str {
@@ -38,6 +41,7 @@ impl Reason {
             Reason::Special => "a device, FIFO or socket",
             Reason::OtherFileSystem => "on another file system",
             Reason::EscapingLink => "a symbolic link that could lead out of the sandbox or to the proxy",
+            Reason::Unreadable => "another account's, not readable for the job",
         }
     }
 }
@@ -452,6 +456,7 @@ mod tests {
             Record::LeftOut { name: name(b"f"), reason: Reason::Special },
             Record::LeftOut { name: name(b"f"), reason: Reason::OtherFileSystem },
             Record::LeftOut { name: name(b"f"), reason: Reason::EscapingLink },
+            Record::LeftOut { name: name(b"f"), reason: Reason::Unreadable },
             Record::Leave,
             Record::End { entries: u64::MAX, mode: 0, mtime: TIME },
         ]
@@ -542,6 +547,6 @@ mod tests {
         };
         assert!(!refused(&enter(0o7777, 999_999_999)));
         assert!(refused(&enter(0o10000, 0)) && refused(&enter(0, 1_000_000_000)));
-        assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 4]));
+        assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 5]));
     }
 }

@@ -3,6 +3,9 @@
 #![allow(unsafe_code)]
 
 pub mod supervisor;
+mod terminal;
+
+pub use terminal::{drop_terminal, leave_terminal};
 
 use std::ffi::{CStr, CString, c_char, c_long};
 use std::io;
@@ -152,16 +155,6 @@ pub fn environment_entries() -> Vec<CString> {
         }
     }
     entries
-}
-
-/// Lets no terminal control this process any more.
-///
-/// A session leader that gives its terminal up gets a SIGHUP, which is for the whole session; it is not for the job.
-pub fn drop_controlling_terminal(terminal: BorrowedFd<'_>) {
-    set_action(libc::SIGHUP, &IGNORE_ACTION);
-    // SAFETY: TIOCNOTTY takes no argument; the descriptor is borrowed for the call.
-    unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
-    set_action(libc::SIGHUP, &DEFAULT_ACTION);
 }
 
 /// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH and no

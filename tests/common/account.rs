@@ -5,6 +5,7 @@
 use rustix::process::{Gid, Uid};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Owns EXECUTE; what HTCondor's Starter and ProcD run as.
 pub const PILOT: Account = Account { name: "pilot" };
@@ -85,5 +86,36 @@ pub fn as_account<T: Send>(account: Account, work: impl FnOnce() -> T + Send) ->
             })
             .join()
             .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// Does `attack` as `account`, over and over, while `work` is done.
+///
+/// # Panics
+/// When `work` or `attack` does.
+pub fn while_attacked<T>(account: Account, attack: impl Fn() + Sync, work: impl FnOnce() -> T) -> T {
+    struct Over<'a>(&'a AtomicBool);
+    impl Drop for Over<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    let begun = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            as_account(account, || {
+                while !over.load(Ordering::Relaxed) {
+                    attack();
+                    begun.store(true, Ordering::Relaxed);
+                }
+            });
+        });
+        // Also when the work panics: the scope waits for the attacker.
+        let _over = Over(&over);
+        while !begun.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        work()
     })
 }

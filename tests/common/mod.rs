@@ -13,16 +13,20 @@
 
 mod account;
 mod call;
+mod channel;
 mod leftovers;
+mod process;
 mod proxy;
 mod sandbox;
 mod site;
 mod snapshot;
 mod switcher;
 
-pub use account::{Account, GREG, MALLORY, PILOT, as_account, available};
+pub use account::{Account, GREG, MALLORY, PILOT, as_account, available, while_attacked};
 pub use call::{Call, Finished, Running};
+pub use channel::Channel;
 pub use leftovers::processes;
+pub use process::Sleeper;
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
 pub use site::{FileSystem, PROGRAMS, Site};

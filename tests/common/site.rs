@@ -205,10 +205,23 @@ impl Site {
         left
     }
 
-    fn remove(&self) {
+    /// What runs from here, and its command line.
+    pub fn processes(&self) -> Vec<(u32, String)> {
+        processes(&self.root)
+    }
+
+    /// Kills what still runs from here: a switcher that hangs is root's, so that no helper could.
+    pub fn kill_processes(&self) {
         for (pid, _) in processes(&self.root) {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
         }
+        while !processes(&self.root).is_empty() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+    }
+
+    fn remove(&self) {
+        self.kill_processes();
         if self.mounted {
             let _ = Command::new("umount").arg("-l").arg(&self.execute).status();
         }

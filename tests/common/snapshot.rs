@@ -52,11 +52,15 @@ impl Snapshot {
         let root = rustix::fs::open(directory, DIRECTORY, Mode::empty())
             .unwrap_or_else(|why| panic!("{}: {why}", directory.display()));
         raise_descriptor_limit();
-        let mut walk = Walk { entries: BTreeMap::new(), files: HashMap::new() };
-        let found = rustix::fs::fstat(&root).unwrap();
-        walk.entries.insert(PathBuf::new(), entry(Kind::Directory, &found));
-        walk.directory(&root, Path::new(""));
-        Snapshot { entries: walk.entries }
+        // One frame for each level: more than a test's thread has room for.
+        let walker = std::thread::Builder::new().stack_size(256 << 20).spawn(move || {
+            let mut walk = Walk { entries: BTreeMap::new(), files: HashMap::new() };
+            let found = rustix::fs::fstat(&root).unwrap();
+            walk.entries.insert(PathBuf::new(), entry(Kind::Directory, &found));
+            walk.directory(&root, Path::new(""));
+            Snapshot { entries: walk.entries }
+        });
+        walker.unwrap().join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// Every entry owned by this account.

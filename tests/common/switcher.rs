@@ -46,7 +46,7 @@ impl SwitcherCall {
             line.split(' ').nth(index).and_then(|field| field.strip_prefix(key)).expect("a line of the log")
         };
         let list = |text: &str| text.split(',').filter(|item| !item.is_empty()).map(str::to_owned).collect::<Vec<_>>();
-        let arguments = list(field(0, "args=")).iter().map(|item| unhex(item)).collect();
+        let arguments = list(field(0, "args=")).iter().map(|item| unhex(item.strip_prefix('=').unwrap())).collect();
         let pair = |item: &String| {
             let (name, value) = item.split_once('=').unwrap();
             (unhex(name), unhex(value))

@@ -68,7 +68,7 @@ fn fail(code: i32, why: &str) -> ! {
     exit(code)
 }
 
-/// Appends `args=HEX,HEX env=HEX=HEX,HEX=HEX fds=N:HEX,N:HEX cwd=HEX`: the arguments, the environment, the open
+/// Appends `args==HEX,=HEX env=HEX=HEX,HEX=HEX fds=N:HEX,N:HEX cwd=HEX`: the arguments, the environment, the open
 /// descriptors with what `/proc/self/fd` says of them, and the working directory.
 fn record(beside: &Path) -> std::io::Result<()> {
     // Read before the log is opened, so that it is not among them; and read_dir's own is gone when its links are read.
@@ -81,7 +81,8 @@ fn record(beside: &Path) -> std::io::Result<()> {
             Some(format!("{}:{}", number.display(), hex(target.as_os_str().as_bytes())))
         })
         .collect();
-    let arguments: Vec<String> = std::env::args_os().skip(1).map(|argument| hex(argument.as_bytes())).collect();
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| format!("={}", hex(argument.as_bytes()))).collect();
     let variables: Vec<String> = std::env::vars_os()
         .map(|(name, value)| format!("{}={}", hex(name.as_bytes()), hex(value.as_bytes())))
         .collect();

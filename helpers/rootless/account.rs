@@ -1,0 +1,68 @@
+//! The caller's name and home directory, from `/etc/passwd` alone.
+//!
+//! A static program has no name service to ask. Where the account comes from elsewhere (SSSD, LDAP), its number stands for the name.
+
+#![forbid(unsafe_code)]
+
+use super::ancestors;
+use crate::limits;
+use crate::sandbox::metadata::Identity;
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::io::Read;
+
+/// An account.
+pub struct Account {
+    /// The login name, or the user id in decimal.
+    pub name: Vec<u8>,
+    home: Option<Vec<u8>>,
+}
+
+impl Account {
+    /// The account with this user id.
+    pub fn find(uid: u32) -> Self {
+        let mut table = Vec::new();
+        let read = File::open("/etc/passwd").and_then(|file| file.take(limits::PASSWD_BYTES).read_to_end(&mut table));
+        read.ok()
+            .and_then(|_| entry(&table, uid))
+            .unwrap_or_else(|| Account { name: uid.to_string().into_bytes(), home: None })
+    }
+
+    /// Whether the home directory is this directory or below it.
+    pub fn lives_below(&self, directory: Identity) -> bool {
+        let Some(home) = &self.home else { return false };
+        open(home.as_slice(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .and_then(ancestors)
+            .is_ok_and(|above| above.contains(&directory))
+    }
+}
+
+/// The first whole line of a passwd(5) table that is for `uid`.
+fn entry(table: &[u8], uid: u32) -> Option<Account> {
+    let uid = uid.to_string().into_bytes();
+    table.split_inclusive(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b"\n")).find_map(|line| {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b':').collect();
+        match fields.as_slice() {
+            [name, _, number, _, _, home, _] if *number == uid && !name.is_empty() => {
+                Some(Account { name: name.to_vec(), home: home.starts_with(b"/").then(|| home.to_vec()) })
+            }
+            _ => None,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::entry;
+
+    #[test]
+    fn lines_of_the_right_form_are_found_and_others_passed_over() {
+        let table = b"root:x:0:0:root:/root:/bin/sh\n10:x:11:1::/a:/b\n:x:10:1::/a:/b\nshort:x:10\n\
+            pilot:x:10:10:,,:/home/pilot:/bin/sh\nlater:x:10:10::/:/\nnohome:x:12:1:::\ncut:x:13:1::/h:/s";
+        let found = |uid| entry(table, uid).map(|account| (account.name, account.home));
+        assert_eq!(found(10), Some((b"pilot".to_vec(), Some(b"/home/pilot".to_vec()))));
+        assert_eq!(found(12), Some((b"nohome".to_vec(), None)));
+        assert_eq!(found(13), None);
+        assert_eq!(found(99), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! Getting rid of the caller's terminal.
+
+use super::{DEFAULT_ACTION, IGNORE_ACTION, set_action};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use std::io;
+use std::os::fd::AsRawFd;
+
+/// Leaves this process without a controlling terminal: in a session of its own, or, where it leads a process group and so cannot get
+/// one, by giving the terminal up.
+///
+/// # Errors
+/// The kernel's. A process that leads a group where `/dev/tty` cannot be asked for is refused, too.
+pub fn leave_terminal() -> io::Result<()> {
+    if rustix::process::setsid().is_ok() { Ok(()) } else { drop_terminal() }
+}
+
+/// Gives the controlling terminal up, if there is one; the session stays as it is.
+///
+/// # Errors
+/// The kernel's. A process where `/dev/tty` cannot be asked for is refused, too.
+pub fn drop_terminal() -> io::Result<()> {
+    let terminal =
+        match open(c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
+            Ok(terminal) => terminal,
+            Err(Errno::NXIO) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+        };
+    // The leader of a session hangs up on the terminal's foreground, which it may be part of itself.
+    set_action(libc::SIGHUP, &IGNORE_ACTION);
+    // SAFETY: this request takes no argument; the descriptor is open through the call.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
+    let outcome = if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    set_action(libc::SIGHUP, &DEFAULT_ACTION);
+    outcome
+}

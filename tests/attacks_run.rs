@@ -1,0 +1,180 @@
+//! The attacks on `condor_glexec_run` against the built programs. The numbers are those of the ledger in `audit/`; those on the
+//! wrapper behind it are in the wrapper's own tests.
+
+#![deny(unsafe_code)]
+
+mod common;
+
+use common::{
+    Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, as_account, finish, pem, put_file, put_link,
+};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+/// A call with `/bin/true` as the wrapper: it exits with 0 if the switcher was reached.
+fn run(site: &Site, sandbox: &Sandbox) -> Call {
+    site.call("condor_glexec_run")
+        .arg(site.switcher())
+        .arg(&sandbox.proxy)
+        .arg(&sandbox.path)
+        .args(["/bin/true", "-", "-", "-", "/bin/true"])
+        .cwd(&sandbox.parked)
+        .ignore_sigpipe()
+}
+
+fn refused(site: &Site, sandbox: &Sandbox) -> Finished {
+    let calls = site.switcher_calls().len();
+    let finished = run(site, sandbox).run().expect_refusal(1, &[]);
+    assert_eq!(site.switcher_calls().len(), calls, "the switcher was called");
+    finished
+}
+
+#[test]
+fn r2_no_secret_of_the_pilots_reaches_the_switcher_or_the_job() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let arguments = [site.switcher().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+    let words = ["/usr/bin/env", "-0", "-0", "-0", "-0"];
+    let finished = run(&site, &sandbox).only_args(arguments).args(words).run().expect(0);
+    assert!(!finished.said().contains("secret"), "{finished:?}");
+    assert!(finished.said().contains("HOME="), "{finished:?}");
+    for (name, value) in &site.switcher_calls().last().unwrap().environment {
+        assert!(!value.to_string_lossy().contains("secret"), "{name:?}");
+    }
+}
+
+#[test]
+fn r3_the_proxy_is_something_else_than_the_pilots_own() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let p = sandbox.parked_proxy();
+    let secret = site.private_file("secret", &pem(9));
+    type Make<'a> = &'a dyn Fn(&Path);
+    let makes: [Make; 11] = [
+        &|_| {},
+        &|at| put_link(PILOT, at, &secret),
+        &|at| put_link(GREG, at, sandbox.proxy_path()),
+        &|at| put_file(MALLORY, at, &pem(1), 0o600),
+        &|at| put_file(GREG, at, &pem(1), 0o600),
+        &|at| put_file(PILOT, at, &pem(1), 0o640),
+        &|at| put_file(PILOT, at, &pem(1), 0o604),
+        &|at| put_file(PILOT, at, b"", 0o600),
+        &|at| fs::create_dir(at).unwrap(),
+        &|at| mknodat(CWD, at, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap(),
+        &|at| fs::hard_link(&secret, at).unwrap(),
+    ];
+    run(&site, &sandbox).run().expect(0);
+    for make in makes {
+        let _ = fs::remove_file(&p).or_else(|_| fs::remove_dir(&p));
+        make(&p);
+        let finished = refused(&site, &sandbox);
+        assert!(finished.said().contains("proxy"), "{finished:?}");
+    }
+}
+
+#[test]
+fn r3_the_parked_directory_is_not_the_pilots() {
+    let Some(site) = Site::new() else { return };
+    for owner in [GREG, MALLORY] {
+        let sandbox = site.handed_over();
+        finish(owner, &sandbox.parked, 0o755);
+        refused(&site, &sandbox);
+        fs::rename(&sandbox.parked, site.root.join("aside")).unwrap();
+        as_account(owner, || symlink(site.root.join("aside"), &sandbox.parked).unwrap());
+        finish(PILOT, &site.root.join("aside"), 0o755);
+        let calls = site.switcher_calls().len();
+        run(&site, &sandbox).cwd("/").run().expect_refusal(1, &[]);
+        assert_eq!(site.switcher_calls().len(), calls);
+        fs::remove_dir_all(site.root.join("aside")).unwrap();
+    }
+}
+
+#[test]
+fn r4_the_sandbox_is_a_link_a_file_or_nothing() {
+    let Some(site) = Site::new() else { return };
+    let other = site.handed_over();
+    type Make<'a> = &'a (dyn Fn(&Path) + Sync);
+    let makes: [Make; 5] = [
+        &|_| {},
+        &|at| symlink(&other.path, at).unwrap(),
+        &|at| symlink("/", at).unwrap(),
+        &|at| fs::write(at, b"x").unwrap(),
+        &|at| mknodat(CWD, at, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap(),
+    ];
+    for make in makes {
+        let sandbox = site.handed_over();
+        as_account(GREG, || {
+            fs::remove_dir_all(&sandbox.path).unwrap();
+            make(&sandbox.path);
+        });
+        refused(&site, &sandbox);
+    }
+}
+
+/// With the real wrapper, and a Starter that does its part: the job must not be started anywhere but in a directory of the target
+/// account.
+#[test]
+fn r4_the_sandbox_is_a_directory_of_somebody_else() {
+    let Some(site) = Site::new() else { return };
+    for owner in [PILOT, MALLORY, GREG] {
+        let sandbox = site.handed_over();
+        fs::rename(&sandbox.path, site.root.join("aside")).unwrap();
+        fs::create_dir(&sandbox.path).unwrap();
+        finish(owner, &sandbox.path, 0o777);
+        let (channel, theirs) = Channel::open();
+        let arguments = [site.switcher().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+        let call = run(&site, &sandbox).only_args(arguments).arg(site.program("condor_glexec_job_wrapper"));
+        let call = call.args(["/dev/null", "/dev/null", "/dev/null", "/bin/touch", "started"]).input(theirs);
+        let running = call.start();
+        let answer = channel.start_job(b"");
+        let finished = running.finish();
+        if owner == GREG {
+            assert_eq!((finished.code, answer.as_str()), (Some(0), ""), "the same with a directory of the target's");
+            assert!(sandbox.path.join("started").exists());
+        } else {
+            assert_eq!(finished.code, Some(1), "{finished:?}");
+            assert!(!answer.is_empty(), "the Starter must hear the reason");
+            assert_eq!(fs::read_dir(&sandbox.path).unwrap().count(), 0);
+        }
+        fs::remove_dir_all(site.root.join("aside")).unwrap();
+    }
+}
+
+#[test]
+fn r4_a_path_in_which_others_could_swap_a_directory() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    finish(PILOT, &site.execute, 0o777);
+    refused(&site, &sandbox);
+    finish(MALLORY, &site.execute, 0o1777);
+    refused(&site, &sandbox);
+}
+
+#[test]
+fn r7_works_with_any_of_0_1_and_2_closed() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    for closed in common::subsets_of_0_1_2() {
+        run(&site, &sandbox).closed(&closed).run().expect(0);
+        let calls = site.switcher_calls();
+        let numbers: Vec<u32> = calls.last().unwrap().descriptors.iter().map(|(number, _)| *number).collect();
+        assert_eq!(numbers, [0, 1, 2], "{closed:?} was closed");
+        for number in closed {
+            let (_, target) = &calls.last().unwrap().descriptors[usize::try_from(number).unwrap()];
+            assert_eq!(target, "/dev/null");
+        }
+    }
+}
+
+#[test]
+fn r10_without_even_a_name() {
+    let Some(site) = Site::new() else { return };
+    for program in ["setup", "run", "kill", "cleanup", "update_proxy", "job_wrapper", "peer"] {
+        let name = format!("condor_glexec_{program}");
+        let finished = site.call(&name).separate_errors().cwd("/").run();
+        assert_eq!(finished.code, Some(1), "{name}: {finished:?}");
+    }
+    assert!(site.switcher_calls().is_empty());
+}

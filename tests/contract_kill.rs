@@ -1,0 +1,171 @@
+//! `condor_glexec_kill` against the built programs, with two accounts: what the ProcD gives it and expects of it. Every call is
+//! made without any descriptor open and with SIGPIPE ignored, from a directory that has nothing to do with it, as the ProcD does.
+
+#![deny(unsafe_code)]
+
+mod common;
+
+use common::{GREG, PILOT, Site, Sleeper};
+use std::ffi::OsString;
+
+#[test]
+fn a_soft_kill() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut process = Sleeper::start(GREG);
+    site.kill(&sandbox, process.pid(), 15).run().expect(0);
+    assert_eq!(process.ended_by(), 15);
+}
+
+#[test]
+fn a_hard_kill_of_a_family_one_by_one() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut family: Vec<_> = (0..5).map(|_| Sleeper::start(GREG)).collect();
+    for process in family.iter_mut().rev() {
+        process.assert_alive();
+        site.kill(&sandbox, process.pid(), 9).run().expect(0);
+        assert_eq!(process.ended_by(), 9);
+    }
+}
+
+#[test]
+fn suspend_and_continue() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let process = Sleeper::start(GREG);
+    site.kill(&sandbox, process.pid(), 19).run().expect(0);
+    process.await_state('T');
+    site.kill(&sandbox, process.pid(), 18).run().expect(0);
+    process.await_state('S');
+}
+
+#[test]
+fn signal_0_only_asks() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut process = Sleeper::start(GREG);
+    site.kill(&sandbox, process.pid(), 0).run().expect(0);
+    process.assert_alive();
+}
+
+#[test]
+fn every_signal_up_to_64_arrives_as_itself() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    // Those that end a process that does nothing about them.
+    for signal in [1, 2, 3, 6, 10, 12, 13, 14, 34, 63, 64] {
+        let mut process = Sleeper::start(GREG);
+        site.kill(&sandbox, process.pid(), signal).run().expect(0);
+        assert_eq!(process.ended_by(), signal);
+    }
+}
+
+#[test]
+fn wrong_arguments_are_answered_with_the_usage_and_signal_nothing() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut process = Sleeper::start(GREG);
+    let calls = site.switcher_calls().len();
+    let g = site.switcher().into_os_string();
+    let p = sandbox.parked_proxy().into_os_string();
+    let pid: OsString = process.pid().to_string().into();
+    let word = |text: &str| OsString::from(text);
+    let wrong: Vec<Vec<OsString>> = vec![
+        vec![],
+        vec![g.clone()],
+        vec![g.clone(), p.clone()],
+        vec![g.clone(), p.clone(), pid.clone()],
+        vec![g.clone(), p.clone(), pid.clone(), word("9")],
+        vec![g.clone(), p.clone(), pid.clone(), word("9"), word("0")],
+        vec![g.clone(), p.clone(), pid.clone(), word("9"), word("0"), word("0"), word("0")],
+        vec![word("switcher"), p.clone(), pid.clone(), word("9"), word("0"), word("0")],
+        vec![g.clone(), word("x509"), pid.clone(), word("9"), word("0"), word("0")],
+        vec![g.clone(), p.clone(), pid.clone(), word("9"), word("-1"), word("0")],
+        vec![g, p, pid, word("9"), word("0"), word("zero")],
+    ];
+    for arguments in wrong {
+        let call = site.call("condor_glexec_kill").args(&arguments).cwd("/").separate_errors();
+        call.run().expect_usage("condor_glexec_kill");
+    }
+    process.assert_alive();
+    assert_eq!(site.switcher_calls().len(), calls);
+}
+
+#[test]
+fn three_retries_are_four_attempts_and_only_202_and_203_are_retried() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut process = Sleeper::start(GREG);
+    let g = site.switcher().into_os_string();
+    let p = sandbox.parked_proxy().into_os_string();
+    let pid = process.pid();
+    let call = || {
+        let arguments = [g.clone(), p.clone(), pid.to_string().into(), "15".into(), "3".into(), "0".into()];
+        site.kill(&sandbox, 2, 0).only_args(arguments)
+    };
+    for (code, exit, attempts) in [(202, 3, 4), (203, 3, 4), (201, 2, 1), (1, 2, 1), (126, 2, 1), (0, 2, 1)] {
+        let calls = site.switcher_calls().len();
+        site.configure_switcher(&format!("fail = {code} always"));
+        call().run().expect(exit);
+        assert_eq!(site.switcher_calls().len() - calls, attempts, "{code}");
+        call().closed(&[]).run().expect_refusal(exit, &[&code.to_string()]);
+    }
+    site.configure_switcher("fail = 203 times 3");
+    call().run().expect(0);
+    assert_eq!(process.ended_by(), 15);
+}
+
+#[test]
+fn the_switcher_gets_the_peer_the_allow_list_and_nothing_else() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let process = Sleeper::start(GREG);
+    for closed in common::subsets_of_0_1_2() {
+        let call = site.kill(&sandbox, process.pid(), 0).closed(&closed).extra_descriptors(300);
+        call.env("GLEXEC_ENV", "x").env("LD_PRELOAD", "/nonexistent.so").run().expect(0);
+        let calls = site.switcher_calls();
+        let call = calls.last().unwrap();
+        assert_eq!(call.arguments, [site.program("condor_glexec_peer").into_os_string(), "kill".into()]);
+        let proxy = sandbox.parked_proxy().into_os_string();
+        let expected: [(OsString, OsString); 5] = [
+            ("GLEXEC_CLIENT_CERT".into(), proxy.clone()),
+            ("GLEXEC_ENV".into(), "x".into()),
+            ("GLEXEC_SOURCE_PROXY".into(), proxy),
+            ("GLEXEC_TARGET_PROXY".into(), "/dev/null".into()),
+            ("X509_USER_PROXY".into(), "/home/pilot/pilot-proxy".into()),
+        ];
+        assert_eq!(call.environment, expected);
+        call.assert_only_a_socket_and_pipes();
+    }
+}
+
+#[test]
+fn works_with_a_switcher_that_stays() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    site.configure_switcher("linger = yes");
+    let mut process = Sleeper::start(GREG);
+    site.kill(&sandbox, process.pid(), 9).run().expect(0);
+    assert_eq!(process.ended_by(), 9);
+}
+
+#[test]
+fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let calls = site.switcher_calls().len();
+    let mut process = Sleeper::start(GREG);
+    let p = sandbox.parked_proxy();
+    let refused = |why: &str| {
+        site.kill(&sandbox, process.pid(), 9).closed(&[]).run().expect_refusal(2, &[why]);
+        assert_eq!(site.switcher_calls().len(), calls);
+    };
+    common::finish(PILOT, &p, 0o640);
+    refused("600");
+    common::finish(GREG, &p, 0o600);
+    refused("proxy");
+    std::fs::remove_file(&p).unwrap();
+    refused("proxy");
+    process.assert_alive();
+}
