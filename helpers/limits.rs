@@ -101,6 +101,9 @@ pub const FAMILY_STOP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long a family of processes may take to end after SIGKILL.
 pub const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
 
+/// How many looks at `/proc` in a row must find nobody of a family: one alone can miss who forks and ends in a loop.
+pub const FAMILY_EMPTY_LOOKS: u32 = 3;
+
 /// The least and the most time between two looks at processes that were sent SIGKILL.
 pub const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);
 /// See [`FAMILY_PAUSE_LEAST`].
