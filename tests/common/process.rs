@@ -15,8 +15,14 @@ pub struct Sleeper {
 impl Sleeper {
     /// Starts one.
     pub fn start(account: Account) -> Self {
-        let mut command = Command::new("/bin/sleep");
-        command.arg("1000").uid(account.uid()).gid(account.gid()).current_dir("/").env_clear();
+        // Whoever runs the tests may ignore signals (nohup does), and would hand that on.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args(["--default-signal", "/bin/sleep", "1000"])
+            .uid(account.uid())
+            .gid(account.gid())
+            .current_dir("/")
+            .env_clear();
         Sleeper { child: command.spawn().unwrap() }
     }
 
