@@ -43,6 +43,9 @@ pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long one system call of a receiver may take, whole seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
+pub const STUCK_DEADLINE: Duration = Duration::from_secs(300);
+
 /// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.
 pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);
 
@@ -100,6 +103,9 @@ pub const FAMILY_STOP_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How long a family of processes may take to end after SIGKILL.
 pub const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How many looks at `/proc` in a row must find nobody of a family: one alone can miss who forks and ends in a loop.
+pub const FAMILY_EMPTY_LOOKS: u32 = 3;
 
 /// The least and the most time between two looks at processes that were sent SIGKILL.
 pub const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);

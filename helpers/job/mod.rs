@@ -219,7 +219,7 @@ impl<'r> Life<'r> {
             self.fail(failure);
             return self.recover();
         }
-        let launched = self.launch();
+        let launched = self.workspace.hide_stand_in().and_then(|()| self.launch());
         let watched = launched.as_ref().map_or(Ok(()), |root| self.watch(*root));
         let ended = self.end_family();
         if let Ok(root) = &launched {
@@ -309,7 +309,9 @@ impl<'r> Life<'r> {
     /// After a setup that failed: everything back as it was.
     fn recover(mut self) -> Outcome {
         // The target side undoes its part when it has lost its partner.
-        self.supervisor.wait_for_none(later(limits::UNDO_DEADLINE))?;
+        if !self.supervisor.wait_for_none(later(limits::UNDO_DEADLINE))? {
+            (self.tell)(News::Notice("the switcher of the setup is still there; look at its log"));
+        }
         if !self.workspace.is_home()? {
             self.take_back()?;
         }

@@ -205,6 +205,20 @@ impl Workspace {
         below(&self.place.parent_path, &self.place.parked)
     }
 
+    /// After setup: removes the job's copy of the stand-in for a proxy, which would only mislead it. The sandbox is still this account's
+    /// then, since there is a stand-in only where the switcher stays in it.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn hide_stand_in(&self) -> Outcome {
+        if self.proxy_is_real {
+            return Ok(());
+        }
+        openat(&self.place.parent, self.place.name.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            .and_then(|sandbox| unlinkat(sandbox, self.proxy.c_str(), AtFlags::empty()))
+            .or_fail(|| format!("cannot remove {} from the sandbox", self.proxy))
+    }
+
     /// Whether the sandbox is in our hands: under its name, and nothing is parked beside it.
     ///
     /// # Errors

@@ -98,19 +98,19 @@ fn look_at(proc: BorrowedFd<'_>, pid: u32) -> io::Result<Option<Process>> {
     }
 }
 
-/// All processes that `/proc` shows.
-///
-/// The listing is read in small pieces with the processes of each piece looked at right away, because a process that
-/// forks and ends in a loop is only caught while it is young.
-fn every_process(proc: BorrowedFd<'_>) -> io::Result<Vec<Process>> {
-    let listing = openat(proc, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut buffer = Vec::with_capacity(1024);
+/// All processes that `/proc` shows. Each is shown to `visit` as soon as it is seen.
+fn every_process(proc: BorrowedFd<'_>, mut visit: impl FnMut(&Process) -> Outcome) -> Outcome<Vec<Process>> {
+    let listing =
+        openat(proc, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).or_fail(FAILED)?;
+    // Room for a few names only: between the listing of a name and the look at its process, the process grows old.
+    let mut buffer = Vec::with_capacity(128);
     let mut entries = RawDir::new(listing, buffer.spare_capacity_mut());
     let mut processes = Vec::new();
     while let Some(entry) = entries.next() {
-        if let Some(pid) = decimal(entry?.file_name().to_bytes())
-            && let Some(process) = look_at(proc, pid)?
+        if let Some(pid) = decimal(entry.or_fail(FAILED)?.file_name().to_bytes())
+            && let Some(process) = look_at(proc, pid).or_fail(FAILED)?
         {
+            visit(&process)?;
             processes.push(process);
         }
     }
@@ -118,8 +118,8 @@ fn every_process(proc: BorrowedFd<'_>) -> io::Result<Vec<Process>> {
     let listed: HashSet<u32> = processes.iter().map(|process| process.identity.pid).collect();
     let mut fresh = Vec::new();
     for process in processes.iter().filter(|process| process.parent != 0 && !listed.contains(&process.parent)) {
-        fresh.extend(look_at(proc, process.identity.pid)?);
-        fresh.extend(look_at(proc, process.parent)?);
+        fresh.extend(look_at(proc, process.identity.pid).or_fail(FAILED)?);
+        fresh.extend(look_at(proc, process.parent).or_fail(FAILED)?);
     }
     // The newer of two looks at one process comes first, and stays.
     fresh.append(&mut processes);
@@ -150,6 +150,27 @@ fn descendants(mut processes: Vec<Process>, root: u32, except: u32) -> Vec<Proce
     }
     family.retain(Process::lives);
     family
+}
+
+/// Does something to every living descendant of `root` that can be found in one look at `/proc`, and gives all of them.
+///
+/// Whoever can be told to be one of them at first sight is dealt with at once: a process that does nothing but fork and end is
+/// only caught while it is young.
+fn for_each_descendant(
+    proc: BorrowedFd<'_>,
+    root: u32,
+    except: u32,
+    mut act: impl FnMut(&Process) -> Outcome,
+) -> Outcome<Vec<Process>> {
+    let mut known = HashSet::from([root]);
+    let processes = every_process(proc, |process| {
+        let pid = process.identity.pid;
+        let first_seen = pid != except && known.contains(&process.parent) && known.insert(pid);
+        if first_seen && process.lives() { act(process) } else { Ok(()) }
+    })?;
+    let family = descendants(processes, root, except);
+    family.iter().filter(|process| !known.contains(&process.identity.pid)).try_for_each(act)?;
+    Ok(family)
 }
 
 /// A pidfd of exactly the process that was looked at; `None` when that one is gone.
@@ -211,33 +232,44 @@ pub fn end(
     except: u32,
     mut signal: impl FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>,
 ) -> Outcome<usize> {
-    let members = || every_process(proc).map(|processes| descendants(processes, root, except)).or_fail(FAILED);
-
     let begin = Instant::now();
     let mut stopped = HashSet::new();
     let mut awake = true;
     // Stopping only makes the killing sure; what can't be stopped in time is killed all the same.
     while awake && begin.elapsed() < limits::FAMILY_STOP_DEADLINE {
         awake = false;
-        for process in members()? {
+        for_each_descendant(proc, root, except, |process| {
             let known = !stopped.insert(process.identity);
             if known && !process.runs() {
-                continue;
+                return Ok(());
             }
-            match send(proc, &process, Signal::STOP, &mut signal)? {
+            match send(proc, process, Signal::STOP, &mut signal)? {
                 Sent::Delivered | Sent::Gone => awake = true,
                 Sent::Refused => {}
             }
-        }
+            Ok(())
+        })?;
     }
 
     let begin = Instant::now();
     let mut killed = HashSet::new();
     let mut pause = limits::FAMILY_PAUSE_LEAST;
-    loop {
-        let left = members()?;
-        let Some(first) = left.first() else { return Ok(killed.len()) };
-        if begin.elapsed() >= limits::FAMILY_KILL_DEADLINE {
+    let mut empty_looks = 0_u32;
+    while empty_looks < limits::FAMILY_EMPTY_LOOKS {
+        let mut news = false;
+        let left = for_each_descendant(proc, root, except, |process| {
+            if !killed.contains(&process.identity)
+                && let Sent::Delivered = send(proc, process, Signal::KILL, &mut signal)?
+            {
+                killed.insert(process.identity);
+                news = true;
+            }
+            Ok(())
+        })?;
+        empty_looks = if left.is_empty() { empty_looks.saturating_add(1) } else { 0 };
+        if let Some(first) = left.first()
+            && begin.elapsed() >= limits::FAMILY_KILL_DEADLINE
+        {
             return Err(Failure::permanent(format_args!(
                 "{} processes of the job are still there {} s after SIGKILL, one of them process {} in state {}; look at what \
                  keeps them in the kernel, or whose they are",
@@ -247,20 +279,15 @@ pub fn end(
                 char::from(first.state),
             )));
         }
-        let mut news = false;
-        for process in &left {
-            if killed.contains(&process.identity) {
-                continue;
-            }
-            if let Sent::Delivered = send(proc, process, Signal::KILL, &mut signal)? {
-                killed.insert(process.identity);
-                news = true;
-            }
-        }
         // Nothing new: those that are left are about to end; look again a little later each time.
-        pause = if news { limits::FAMILY_PAUSE_LEAST } else { pause.saturating_mul(2).min(limits::FAMILY_PAUSE_MOST) };
+        pause = if news || left.is_empty() {
+            limits::FAMILY_PAUSE_LEAST
+        } else {
+            pause.saturating_mul(2).min(limits::FAMILY_PAUSE_MOST)
+        };
         std::thread::sleep(pause);
     }
+    Ok(killed.len())
 }
 
 #[cfg(test)]
@@ -348,7 +375,7 @@ mod tests {
 
     #[test]
     fn this_process_and_its_ancestors_are_seen() {
-        let all = every_process(proc().as_fd()).unwrap();
+        let all = every_process(proc().as_fd(), |_| Ok(())).unwrap();
         let this = all.iter().find(|process| process.identity.pid == std::process::id()).unwrap();
         assert!(this.parent == 0 || all.iter().any(|process| process.identity.pid == this.parent));
     }

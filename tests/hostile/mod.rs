@@ -34,12 +34,13 @@ fn family() {
             // Each link lives for a moment only, in a session of its own, without a parent. Two chains, to be sure.
             ready();
             fork();
-            for _ in 0.. {
-                if fork() == 0 {
+            loop {
+                match fork() {
                     // SAFETY: no argument.
-                    unsafe { libc::setsid() };
-                } else {
-                    exit();
+                    0 => drop(unsafe { libc::setsid() }),
+                    // There may be many processes of this account.
+                    -1 => nap(1),
+                    _ => exit(),
                 }
             }
         }
