@@ -121,6 +121,11 @@ impl Connection {
         if wait_for(self.socket.as_fd(), events, patience)? { Ok(()) } else { Err(Broken::Late) }
     }
 
+    /// An endless stream leaves nothing to wait for, so the time is looked at for every packet.
+    fn require_time(&self) -> Result<(), Broken> {
+        if Instant::now() < self.until { Ok(()) } else { Err(Broken::Late) }
+    }
+
     /// Whether something has arrived (or the other side has closed).
     pub fn has_arrived(&self) -> bool {
         wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO).unwrap_or(true)
@@ -141,6 +146,7 @@ impl Connection {
     /// When the other side is gone or does not take it in time.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Broken> {
         loop {
+            self.require_time()?;
             match self.offer(bytes, descriptors) {
                 Ok(()) => return Ok(()),
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
@@ -175,6 +181,7 @@ impl Connection {
     pub fn receive(&self, packet: &mut Packet) -> Result<(), Broken> {
         packet.length = 0;
         packet.descriptors.clear();
+        self.require_time()?;
         let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let received = loop {
@@ -319,5 +326,14 @@ mod tests {
         let (_one, mut other) = connected();
         other.silence = core::time::Duration::from_millis(10);
         assert_eq!(other.receive(&mut Packet::default()), Err(Broken::Late));
+    }
+
+    #[test]
+    fn an_endless_stream_ends_at_the_deadline() {
+        let (one, mut other) = connected();
+        one.send(b"x", &[]).unwrap();
+        other.until = std::time::Instant::now();
+        assert_eq!(other.receive(&mut Packet::default()), Err(Broken::Late));
+        assert_eq!(other.send(b"x", &[]), Err(Broken::Late));
     }
 }

@@ -40,6 +40,9 @@ pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long one system call of a receiver may take, whole seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
+pub const STUCK_DEADLINE: Duration = Duration::from_secs(300);
+
 /// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.
 pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);
 

@@ -108,6 +108,13 @@ impl User {
 
 impl Drop for User {
     fn drop(&mut self) {
+        // A process that is about to end has closed its descriptors already but still a working directory.
+        for _ in 0..20 {
+            if common::processes(&self.root).is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let left = if std::thread::panicking() { Vec::new() } else { common::processes(&self.root) };
         for (pid, _) in common::processes(&self.root) {
             let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();

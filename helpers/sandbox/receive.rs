@@ -15,6 +15,7 @@ use crate::sandbox::remove::remove_directory;
 use crate::sandbox::report::{LeftOut, Report};
 use crate::sandbox::walk::{CHANGE, DIRECTORY, Walk, mode_of};
 use crate::sandbox::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
+use crate::sys;
 use core::time::Duration;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat, utimensat,
@@ -95,6 +96,9 @@ struct Receiver<'a> {
 /// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is not told
 /// yet; what the receiver does with the tree before it says [`Message::Complete`] is the caller's.
 ///
+/// A descriptor can be of a file system whose server is the job itself; even closing it can wait for that server for ever. So the process
+/// is ended by SIGALRM when it is stuck for [`limits::STUCK_DEADLINE`], and the next call begins anew.
+///
 /// # Errors
 /// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something cannot be made.
 /// What was made by then stays for the caller to remove.
@@ -105,6 +109,12 @@ pub fn receive_tree(
     progress: Progress,
     _proof: &Confined,
 ) -> Outcome<Received> {
+    let received = receive_all(connection, root, from, progress);
+    sys::end_after(Duration::ZERO);
+    received
+}
+
+fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress: Progress) -> Outcome<Received> {
     let duplicate = || rustix::io::fcntl_dupfd_cloexec(root, 3).or_fail(|| "cannot duplicate a descriptor");
     let mut receiver = Receiver {
         connection,
@@ -126,6 +136,7 @@ pub fn receive_tree(
         connection.receive(&mut packet).or_fail(|| "receiving the sandbox")?;
         let mut files = std::mem::take(&mut packet.descriptors).into_iter();
         let end = match Message::decode(packet.bytes()) {
+            Ok(Message::Records([])) => return Err(broken("a packet without records")),
             Ok(Message::Records(records)) => receiver.records(Records::new(records), &mut files)?,
             Ok(Message::Failed(text)) => {
                 return Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))));
@@ -398,6 +409,7 @@ fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, 
     let now = Instant::now();
     progress.show(totals);
     if now >= *next {
+        sys::end_after(limits::STUCK_DEADLINE);
         connection.send_if_room(&Message::Progress(*totals).encode());
         *next = now.checked_add(NEWS_PAUSE).unwrap_or(now);
     }

@@ -7,6 +7,7 @@ mod terminal;
 
 pub use terminal::{drop_terminal, leave_terminal};
 
+use core::time::Duration;
 use std::ffi::{CStr, CString, c_char, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -115,6 +116,14 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
         unsafe { libc::close(fd) };
     }
     Ok(())
+}
+
+/// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds, unless it is called
+/// again before; with zero no more.
+pub fn end_after(patience: Duration) {
+    let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
+    // SAFETY: the call takes a number and touches no memory of ours; no handler of ours is involved.
+    unsafe { libc::alarm(seconds) };
 }
 
 /// Sends `signal` to the process behind a pidfd; 0 only asks whether that would be allowed.
