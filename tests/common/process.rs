@@ -23,7 +23,13 @@ impl Sleeper {
             .gid(account.gid())
             .current_dir("/")
             .env_clear();
-        Sleeper { child: command.spawn().unwrap() }
+        let sleeper = Sleeper { child: command.spawn().unwrap() };
+        let name = format!("/proc/{}/comm", sleeper.pid());
+        while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sleeper.await_state('S');
+        sleeper
     }
 
     /// Its process id.
