@@ -121,8 +121,14 @@ fn receive(channel: &Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
             Err(trouble) => return Err(Failure::permanent(format_args!("{}: {trouble}", stream.name()))),
         }
     }
-    let fresh = channel.read_descriptor().and_then(Channel::new).or_fail(|| "the fresh socket")?;
-    Ok(Start { fresh, received: variables.and_then(|variables| first_trouble.map(|()| (variables, streams))) })
+    let received = variables.and_then(|variables| first_trouble.map(|()| (variables, streams)));
+    match channel.read_descriptor().and_then(Channel::new) {
+        Ok(fresh) => Ok(Start { fresh, received }),
+        // What went wrong first says more.
+        Err(trouble) => {
+            Err(received.err().unwrap_or_else(|| Failure::permanent(format_args!("the fresh socket: {trouble}"))))
+        }
+    }
 }
 
 /// The outer error ends the conversation, the inner one only refuses the environment.

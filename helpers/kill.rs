@@ -148,9 +148,7 @@ impl Signaller {
         connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
         match Message::decode(packet.bytes()) {
             Ok(Message::Signalled(0)) => Ok(Ok(())),
-            Ok(Message::Signalled(errno)) => {
-                Ok(Err(Errno::from_raw_os_error(i32::try_from(errno).ok().filter(|errno| *errno < 4096).unwrap_or(0))))
-            }
+            Ok(Message::Signalled(errno)) => Ok(Err(Errno::from_raw_os_error(errno.into()))),
             Ok(Message::Failed(text)) => {
                 Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
             }

@@ -251,7 +251,7 @@ fn kill(connection: &Connection) -> Outcome {
         };
         let allowed = check.as_ref().map_or(Ok(()), |check| check.require_inside(process.as_fd()));
         let signalled = allowed.and_then(|()| sys::pidfd_signal(process.as_fd(), signal));
-        let errno = signalled.err().map_or(0, |errno| errno.raw_os_error().unsigned_abs());
+        let errno = signalled.err().map_or(0, |errno| u16::try_from(errno.raw_os_error()).unwrap_or(u16::MAX));
         connection.send(&Message::Signalled(errno).encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
     }
 }

@@ -143,8 +143,8 @@ pub enum Message<'a> {
     Ready,
     /// A signal for the process behind the packet's descriptor.
     Signal(u8),
-    /// What became of the signal: 0, or an errno.
-    Signalled(u32),
+    /// What became of the signal: 0, or an errno, at most 4095.
+    Signalled(u16),
 }
 
 /// Where the target side finds its work.
@@ -186,6 +186,9 @@ mod tag {
     pub const END: u8 = 6;
     pub const SMALL: u8 = 7;
 }
+
+/// The largest errno of Linux.
+const ERRNO_MOST: u16 = 4095;
 
 /// The longest text of [`Message::Failed`] that is sent, in bytes.
 const FAILED_BYTES: usize = 512;
@@ -311,7 +314,10 @@ impl<'a> Message<'a> {
             }),
             tag::READY => Message::Ready,
             tag::SIGNAL => Message::Signal(reader.byte()?),
-            tag::SIGNALLED => Message::Signalled(reader.u32()?),
+            tag::SIGNALLED => match reader.u16()? {
+                errno @ 0..=ERRNO_MOST => Message::Signalled(errno),
+                _ => return Err(Malformed("an errno out of range")),
+            },
             _ => return Err(Malformed("a packet of an unknown kind")),
         };
         if reader.0.is_empty() { Ok(message) } else { Err(Malformed("bytes behind the last field")) }
@@ -480,7 +486,7 @@ mod tests {
             }),
             Message::Ready,
             Message::Signal(9),
-            Message::Signalled(u32::MAX),
+            Message::Signalled(ERRNO_MOST),
         ]
     }
 
@@ -505,6 +511,12 @@ mod tests {
             }
             assert!(Message::decode(&[&packet[..], b"x"].concat()).is_err());
         }
+    }
+
+    #[test]
+    fn an_errno_past_the_largest_is_refused() {
+        let packet = Message::Signalled(ERRNO_MOST + 1).encode();
+        assert_eq!(Message::decode(&packet), Err(Malformed("an errno out of range")));
     }
 
     #[test]
