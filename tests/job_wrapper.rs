@@ -25,7 +25,7 @@ struct Sandbox(PathBuf);
 impl Sandbox {
     fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("glexec-rs-wrapper.{}.{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let name = format!("glexec-rs-tests.wrapper.{}.{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let path = std::env::temp_dir().join(name);
         fs::create_dir(&path).unwrap();
         Sandbox(path)
