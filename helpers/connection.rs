@@ -189,7 +189,8 @@ impl Connection {
             match recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT) {
                 Ok(received) => break received,
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
-                Err(Errno::INTR) => {}
+                // The kernel says once that the other side closed without having read everything; what it said before comes after.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(errno) => return Err(errno.into()),
             }
         };
@@ -315,6 +316,18 @@ mod tests {
             .unwrap();
         assert!(matches!(other.receive(&mut packet), Err(Broken::Malformed(_))));
         assert!(packet.descriptors.is_empty());
+    }
+
+    #[test]
+    fn last_words_are_heard_although_the_speaker_did_not_listen() {
+        let (one, other) = connected();
+        one.send(b"unheard", &[]).unwrap();
+        other.send(b"last words", &[]).unwrap();
+        drop(other);
+        let mut packet = Packet::default();
+        one.receive(&mut packet).unwrap();
+        assert_eq!(packet.bytes(), b"last words");
+        assert_eq!(one.receive(&mut packet), Err(Broken::Closed));
     }
 
     #[test]

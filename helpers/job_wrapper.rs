@@ -7,7 +7,7 @@
 
 use crate::argv::Arguments;
 use crate::channel::environment::{Variables, decode, merge};
-use crate::channel::socket::Channel;
+use crate::channel::socket::{Channel, Trouble};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program, exit_code};
@@ -120,20 +120,31 @@ fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
 /// end. Fails where it cannot be followed to there.
 fn receive(channel: &mut Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
     channel.greet().or_fail(|| "cannot greet the Starter")?;
-    let variables = receive_environment(channel)?;
+    let mut variables = receive_environment(channel)?;
     let mut streams = [const { None }; 3];
-    let mut usable = Ok(());
     for (stream, (name, place)) in Stream::ALL.into_iter().zip(names.iter().zip(&mut streams)) {
-        if name == PASSED {
-            let descriptor = channel.read_descriptor().or_fail(|| stream.name())?;
-            usable = usable.and_then(|()| check_passed(&descriptor, stream));
-            *place = Some(descriptor);
+        if name != PASSED {
+            continue;
+        }
+        match channel.read_descriptor() {
+            Ok(descriptor) => {
+                variables = variables.and_then(|variables| check_passed(&descriptor, stream).map(|()| variables));
+                *place = Some(descriptor);
+            }
+            Err(trouble) => return Err(first_of(variables, stream.name(), &trouble)),
         }
     }
-    let fresh = channel.read_descriptor().and_then(Channel::new).or_fail(|| "the fresh socket")?;
+    let fresh = match channel.read_descriptor().and_then(Channel::new) {
+        Ok(fresh) => fresh,
+        Err(trouble) => return Err(first_of(variables, "the fresh socket", &trouble)),
+    };
     let complete = channel.expect_no_more().or_fail(|| "after the fresh socket");
-    let received = variables.and_then(|variables| usable.and(complete).map(|()| (variables, streams)));
-    Ok(Start { fresh, received })
+    Ok(Start { fresh, received: variables.and_then(|variables| complete.map(|()| (variables, streams))) })
+}
+
+/// What went wrong first says more than what it has led to.
+fn first_of(earlier: Outcome<Variables>, what: &str, trouble: &Trouble) -> Failure {
+    earlier.err().unwrap_or_else(|| Failure::permanent(format_args!("{what}: {trouble}")))
 }
 
 /// The outer error ends the conversation, the inner one only refuses the environment.

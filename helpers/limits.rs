@@ -17,7 +17,10 @@ pub const LINK_BYTES: usize = PATH_BYTES - 1;
 pub const INLINE_BYTES: usize = 16 * 1024;
 
 /// The deepest directory below a sandbox that is copied; a directory in the sandbox itself has depth 1.
-pub const DEPTH: usize = 16_384;
+///
+/// The kernel checks a confined process's every access against all directories above (Landlock), so that a tree takes time in
+/// proportion to the square of its depth: seconds at this one.
+pub const DEPTH: usize = 4096;
 
 /// The most entries of a sandbox (files, directories, links, things left out together).
 pub const ENTRIES: u64 = 10_000_000;

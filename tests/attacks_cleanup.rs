@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{Account, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
+use common::{GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
 use common::{as_account, finish, pem, put_file, while_attacked};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, XattrFlags, linkat, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;
@@ -672,7 +672,8 @@ fn c13_two_cleanups_at_once() {
         site.setup(&sandbox).run().expect_quiet();
         as_account(GREG, || fs::write(sandbox.path.join("output"), vec![1; 5_000_000])).unwrap();
         let left = sandbox.snapshot().with("output", |entry| entry.mode = 0o644);
-        let both = [site.cleanup(&sandbox).start(), site.cleanup(&sandbox).start()].map(common::Running::finish);
+        let call = || site.cleanup(&sandbox).cwd("/").start();
+        let both = [call(), call()].map(common::Running::finish);
         assert!(both.iter().any(|finished| finished.code == Some(0)), "{both:?}");
         assert!(both.iter().all(|finished| matches!(finished.code, Some(0 | 1))), "{both:?}");
         sandbox.assert_taken_back(&left, &given);
@@ -699,8 +700,8 @@ fn c13_while_setup_is_at_work() {
     }
 }
 
-/// The pilot side dies at any moment; the next call ends well.
-fn killed_at_any_moment(site: &Site, account: Account) {
+/// One side dies at any moment; the next call ends well.
+fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
     for round in 0..40_u64 {
         let sandbox = site.sandbox();
         let seat = Seat::take(&sandbox.path);
@@ -710,11 +711,7 @@ fn killed_at_any_moment(site: &Site, account: Account) {
         let left = sandbox.snapshot().with("output", |entry| entry.mode = 0o644);
         let mut running = site.cleanup(&sandbox).cwd("/").start();
         std::thread::sleep(Duration::from_micros(round * 700));
-        if account == PILOT {
-            running.kill();
-        } else {
-            kill_peers(site, GREG);
-        }
+        kill(&mut running);
         let finished = running.finish();
         assert!(matches!((finished.code, finished.signal), (Some(0 | 1), _) | (_, Some(9))), "{finished:?}");
         // What is left of the first call's target side may still be at work for a moment.
@@ -732,24 +729,14 @@ fn killed_at_any_moment(site: &Site, account: Account) {
     }
 }
 
-/// What a job may do to the helpers' target side: it is of the same account.
-fn kill_peers(site: &Site, account: Account) {
-    for (pid, command) in site.processes() {
-        if command.contains("condor_glexec_peer") {
-            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-            let _ = as_account(account, || rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-        }
-    }
-}
-
 #[test]
 fn s8_c12_the_pilot_side_is_killed_at_any_moment() {
     let Some(site) = Site::new() else { return };
-    killed_at_any_moment(&site, PILOT);
+    killed_at_any_moment(&site, common::Running::kill);
 }
 
 #[test]
 fn s8_c12_the_target_side_is_killed_at_any_moment() {
     let Some(site) = Site::new() else { return };
-    killed_at_any_moment(&site, GREG);
+    killed_at_any_moment(&site, |_| site.kill_peers());
 }

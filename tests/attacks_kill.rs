@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{Call, FileSystem, GREG, MALLORY, PILOT, Sandbox, Site, Sleeper, as_account, finish, pem, put_file};
+use common::{Call, FileSystem, GREG, MALLORY, PILOT, Sandbox, Site, Sleeper, finish, pem, put_file};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -257,13 +257,6 @@ fn the_target_account_may_kill_the_target_side() {
     let sandbox = site.handed_over();
     let process = Sleeper::start(GREG);
     let running = site.kill(&sandbox, process.pid(), 0).closed(&[]).time_limit(Duration::from_secs(100)).start();
-    as_account(GREG, || {
-        for (pid, command) in site.processes() {
-            if command.contains("condor_glexec_peer kill") {
-                let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
-    });
+    site.kill_peers();
     assert!(matches!(running.finish().code, Some(0 | 2)));
 }

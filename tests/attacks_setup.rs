@@ -431,6 +431,50 @@ fn s7_each_attempt_begins_afresh() {
     sandbox.assert_handed_over(&before);
 }
 
+/// One side dies at any moment: S is whole, the pilot's or the target's, and the next call ends well.
+fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
+    let mut interrupted = 0;
+    for round in 0..50_u64 {
+        let sandbox = site.sandbox();
+        sandbox.add_file("large", &vec![4; 3_000_000], 0o644);
+        sandbox.finish_directory("", 0o755);
+        let seat = Seat::take(&sandbox.path);
+        let before = sandbox.snapshot();
+        let mut running = site.setup(&sandbox).cwd("/").start();
+        std::thread::sleep(Duration::from_micros(round * 500));
+        kill(&mut running);
+        let finished = running.finish();
+        interrupted += usize::from(finished.code != Some(0));
+        assert!(matches!((finished.code, finished.signal), (Some(0 | 2), _) | (_, Some(9))), "{finished:?}");
+        if fs::metadata(&sandbox.path).unwrap().uid() == PILOT.uid() {
+            sandbox.snapshot().assert_same(&before);
+        } else {
+            sandbox.snapshot().assert_same(&before.clone().masked(0o755).owned_by(GREG));
+        }
+        // What is left of the first call's target side may still be at work for a moment.
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while site.setup(&sandbox).cwd("/").run().code != Some(0) {
+            assert!(Instant::now() < deadline, "it is never handed over");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        sandbox.assert_handed_over(&before);
+        assert_eq!(seat.path(), sandbox.parked);
+    }
+    assert!(interrupted > 0, "nothing was ever interrupted");
+}
+
+#[test]
+fn s8_the_pilot_side_is_killed_at_any_moment() {
+    let Some(site) = Site::new() else { return };
+    killed_at_any_moment(&site, common::Running::kill);
+}
+
+#[test]
+fn s8_the_target_side_is_killed_at_any_moment() {
+    let Some(site) = Site::new() else { return };
+    killed_at_any_moment(&site, |_| site.kill_peers());
+}
+
 #[test]
 fn s9_special_files_are_left_out_and_reported() {
     let Some(site) = Site::new() else { return };

@@ -922,6 +922,24 @@ fn with_two_accounts_the_family_is_ended_by_one_switch() {
 }
 
 #[test]
+fn with_two_accounts_hostile_families_end() {
+    let Some(site) = Site::new() else { return };
+    let program = site.private_file("family", &std::fs::read(std::env::current_exe().unwrap()).unwrap());
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    for kind in ["bomb", "chain", "threads", "vfork", "stopped", "namespaces"] {
+        let (call, output) = as_greg(&site);
+        let call = call.args(["--time-limit", "1", "--grace", "0", "--stdout", "/dev/null", "--input"]).arg(&program);
+        let call = call.args(["--env", &format!("{}={kind}", hostile::VARIABLE), "--", "./family"]);
+        // `finish` waits for the end of all who hold the output.
+        let finished = call.args(["--exact", "hostile::family", "--nocapture", "--test-threads=1"]).run();
+        let record = greg_record(&finished);
+        assert_eq!(record["failure"], Value::Null, "{kind}: {finished:?}");
+        assert!(output.join(hostile::READY).exists(), "{kind}: {finished:?}");
+        std::fs::remove_dir_all(&output).unwrap();
+    }
+}
+
+#[test]
 fn with_two_accounts_time_limit_and_signals_work() {
     let Some(site) = Site::new() else { return };
     let (call, output) = as_greg(&site);

@@ -157,7 +157,7 @@ fn end_like(status: Status) -> ExitCode {
 ///
 /// For the time of the call this process is a child subreaper, waits for every child of its own, and the calling thread takes SIGTERM,
 /// SIGINT, SIGHUP (which end the job) and SIGCHLD from a queue: SIGCHLD must not be ignored, there must be no other children, and
-/// other threads should block these signals. Everything that this process starts meanwhile is the job's and ends with it.
+/// where there are other threads, they should block these signals, or the signals act on them as before. Everything that this process starts meanwhile is the job's and ends with it.
 pub fn run(request: &Request, tell: &mut dyn FnMut(News<'_>)) -> Record {
     let mut record = Record::new();
     if let Err(failure) = Life::begin(request, &mut record, tell).and_then(Life::live) {

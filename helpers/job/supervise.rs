@@ -8,7 +8,9 @@ use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sys::supervisor::{Leader, SignalQueue, set_child_up};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, wait, waitid};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, pidfd_open, wait, waitid,
+};
 use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -22,10 +24,18 @@ const STOPPING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 pub struct Supervisor {
     signals: SignalQueue,
     subreaper_before: Option<Pid>,
-    /// Those that were started here: what became of them.
-    started: HashMap<Pid, Option<WaitStatus>>,
+    /// Those that were started here.
+    started: HashMap<Pid, Started>,
     /// Every stopping signal that has come, in order.
     stopped_by: Vec<i32>,
+}
+
+/// A process as long as it runs, and how it ended afterwards.
+///
+/// It is watched by its own descriptor: where another thread does not block SIGCHLD, that signal never gets into the queue.
+enum Started {
+    Runs(OwnedFd),
+    Ended(WaitStatus),
 }
 
 impl Supervisor {
@@ -59,7 +69,8 @@ impl Supervisor {
         set_child_up(&mut command, directory, leader).or_fail(failed)?;
         let child = command.spawn().or_fail(failed)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(failed)?;
-        self.started.insert(pid, None);
+        let running = pidfd_open(pid, PidfdFlags::empty()).or_fail(failed)?;
+        self.started.insert(pid, Started::Runs(running));
         Ok(pid)
     }
 
@@ -74,7 +85,12 @@ impl Supervisor {
             .transpose()
             .or_fail(failed)?;
         let watched = descriptors.iter().map(|(fd, events)| PollFd::from_borrowed_fd(*fd, *events));
-        let mut ready: Vec<_> = std::iter::once(PollFd::new(&self.signals, PollFlags::IN)).chain(watched).collect();
+        let running = self.started.values().filter_map(|started| match started {
+            Started::Runs(running) => Some(PollFd::new(running, PollFlags::IN)),
+            Started::Ended(_) => None,
+        });
+        let signals = std::iter::once(PollFd::new(&self.signals, PollFlags::IN));
+        let mut ready: Vec<_> = signals.chain(running).chain(watched).collect();
         match poll(&mut ready, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error).or_fail(failed),
@@ -97,7 +113,7 @@ impl Supervisor {
                 Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
                 Ok(Some((pid, status))) => {
                     if let Some(known) = self.started.get_mut(&pid) {
-                        *known = Some(status);
+                        *known = Started::Ended(status);
                     }
                 }
             }
@@ -106,7 +122,10 @@ impl Supervisor {
 
     /// How a process that was started here ended; `None` as long as it runs.
     pub fn status(&self, pid: Pid) -> Option<WaitStatus> {
-        self.started.get(&pid).copied().flatten()
+        match self.started.get(&pid) {
+            Some(Started::Ended(status)) => Some(*status),
+            _ => None,
+        }
     }
 
     /// The first signal that asked for an early end, if one has come.
@@ -125,10 +144,13 @@ impl Supervisor {
     /// The kernel's.
     pub fn wait_for_none(&mut self, until: Instant) -> Outcome<bool> {
         while !self.reap()? {
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= until {
                 return Ok(false);
             }
-            self.wait(&[], Some(until))?;
+            // Orphans are watched by SIGCHLD alone, which may not come.
+            let look_again = now.checked_add(limits::FAMILY_PAUSE_MOST).map_or(until, |soon| soon.min(until));
+            self.wait(&[], Some(look_again))?;
         }
         Ok(true)
     }

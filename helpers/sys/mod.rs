@@ -66,25 +66,6 @@ pub fn ignore_write_signals() {
     set_action(libc::SIGXFSZ, &IGNORE_ACTION);
 }
 
-/// Blocks `signals`, so that they can be taken from a signalfd or waited for.
-///
-/// # Errors
-/// The kernel's, for a number that is no signal.
-pub fn block_signals(signals: &[i32]) -> io::Result<()> {
-    let set = signal_set(signals);
-    // SAFETY: the kernel reads eight bytes from `set` and writes nothing because the old set is null.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            c_long::from(libc::SIG_BLOCK),
-            &raw const set,
-            core::ptr::null::<u64>(),
-            KERNEL_SIGSET_BYTES,
-        )
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
 /// The kernel's signal set with these members; numbers out of range are left out.
 fn signal_set(signals: &[i32]) -> u64 {
     signals

@@ -15,9 +15,21 @@ pub struct Sleeper {
 impl Sleeper {
     /// Starts one.
     pub fn start(account: Account) -> Self {
-        let mut command = Command::new("/bin/sleep");
-        command.arg("1000").uid(account.uid()).gid(account.gid()).current_dir("/").env_clear();
-        Sleeper { child: command.spawn().unwrap() }
+        // Whoever runs the tests may ignore signals (nohup does), and would hand that on.
+        let mut command = Command::new("/usr/bin/env");
+        command
+            .args(["--default-signal", "/bin/sleep", "1000"])
+            .uid(account.uid())
+            .gid(account.gid())
+            .current_dir("/")
+            .env_clear();
+        let sleeper = Sleeper { child: command.spawn().unwrap() };
+        let name = format!("/proc/{}/comm", sleeper.pid());
+        while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        sleeper.await_state('S');
+        sleeper
     }
 
     /// Its process id.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::account::{self, PILOT};
+use super::account::{self, GREG, PILOT, as_account};
 use super::call::{Call, Finished};
 use super::leftovers::{Public, processes};
 use super::sandbox::{Sandbox, finish, put_file};
@@ -208,6 +208,14 @@ impl Site {
     /// What runs from here, and its command line.
     pub fn processes(&self) -> Vec<(u32, String)> {
         processes(&self.root)
+    }
+
+    /// Kills what runs as the helpers' target side, as a job may: it is of the same account.
+    pub fn kill_peers(&self) {
+        for (pid, _) in self.processes().iter().filter(|(_, command)| command.contains("condor_glexec_peer")) {
+            let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
+            let _ = as_account(GREG, || rustix::process::kill_process(pid, rustix::process::Signal::KILL));
+        }
     }
 
     /// Kills what still runs from here: a switcher that hangs is root's, so that no helper could.

@@ -1,0 +1,92 @@
+//! What the other tests rely on: that something left behind is noticed, and that the accounts are what they are called.
+
+#![deny(unsafe_code)]
+
+mod common;
+
+use common::{GREG, MALLORY, PILOT, Site, Sleeper, Snapshot, as_account};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::Command;
+
+/// What the end of a site complains about.
+fn complaint(site: Site) -> Option<String> {
+    let ended = catch_unwind(AssertUnwindSafe(|| drop(site)));
+    ended.err().map(|panic| *panic.downcast::<String>().expect("a message"))
+}
+
+#[test]
+fn a_name_left_in_execute_is_noticed() {
+    let Some(site) = Site::new() else { return };
+    fs::write(site.execute.join("left"), b"").unwrap();
+    let root = site.root.clone();
+    assert!(complaint(site).expect("a complaint").contains("EXECUTE/left"));
+    assert!(!root.exists());
+}
+
+#[test]
+fn a_process_left_is_noticed_and_ended() {
+    let Some(site) = Site::new() else { return };
+    let mut left = Command::new("/bin/sleep").arg("1000").current_dir(&site.execute).spawn().unwrap();
+    let reaper = std::thread::spawn(move || left.wait().unwrap());
+    assert!(complaint(site).expect("a complaint").contains("sleep 1000"));
+    assert!(!reaper.join().unwrap().success());
+}
+
+#[test]
+fn a_site_without_anything_left_ends_quietly() {
+    let Some(site) = Site::new() else { return };
+    site.sandbox();
+    assert_eq!(complaint(site), None);
+}
+
+#[test]
+fn work_is_done_as_the_account_and_nobody_else() {
+    let Some(site) = Site::new() else { return };
+    for account in [PILOT, GREG, MALLORY] {
+        let path = site.execute.join(account.name);
+        site.expect_left(account.name);
+        as_account(account, || {
+            fs::write(&path, b"x").unwrap();
+            assert!(fs::read("/etc/shadow").is_err());
+        });
+        assert_eq!(fs::metadata(&path).unwrap().uid(), account.uid());
+        let mut process = Sleeper::start(account);
+        let status = fs::read_to_string(format!("/proc/{}/status", process.pid())).unwrap();
+        assert!(status.contains(&format!("Uid:\t{0}\t{0}\t{0}\t{0}\n", account.uid())), "{status}");
+        process.assert_alive();
+    }
+    assert!(fs::read("/etc/shadow").is_ok(), "the test itself is still root");
+}
+
+#[test]
+fn a_snapshot_tells_trees_apart() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let before = Snapshot::of(&sandbox.path);
+    let file = sandbox.path.join("data/secret");
+    let differs = || catch_unwind(AssertUnwindSafe(|| Snapshot::of(&sandbox.path).assert_same(&before))).is_err();
+    assert!(!differs());
+
+    let content = fs::read(&file).unwrap();
+    let time = fs::metadata(&file).unwrap().modified().unwrap();
+    let restore = || {
+        fs::write(&file, &content).unwrap();
+        fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    };
+    fs::write(&file, b"only the owner'z").unwrap();
+    fs::File::open(&file).unwrap().set_modified(time).unwrap();
+    assert!(differs(), "another content of the same length and time");
+    restore();
+    assert!(!differs());
+    fs::File::open(&file).unwrap().set_modified(time + std::time::Duration::from_nanos(1)).unwrap();
+    assert!(differs(), "a nanosecond");
+    restore();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    assert!(differs(), "a mode");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    assert!(!differs());
+    fs::hard_link(&file, sandbox.path.join("data/again")).unwrap();
+    assert!(differs(), "a further name");
+}
