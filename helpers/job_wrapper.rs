@@ -10,10 +10,11 @@ use crate::channel::environment::{Variables, decode, merge};
 use crate::channel::socket::{Channel, Trouble};
 use crate::escape::Escaped;
 use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::outcome::{Failure, OrFail, Outcome, Program, exit_code};
 use crate::program;
 use crate::sandbox::metadata::Metadata;
 use crate::sys;
+use core::fmt::Display;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, ftruncate, openat};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, geteuid};
@@ -44,6 +45,8 @@ const PASSED: &[u8] = b"-";
 
 /// Major and minor number of /dev/null.
 const NULL_DEVICE: (u32, u32) = (1, 3);
+
+const NOT_REGULAR: &str = "it is not a regular file";
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -78,18 +81,21 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let channel = Channel::new(socket).map_err(|_| Failure::permanent("standard input is not the Starter's socket"))?;
     let words = arguments.rest();
     let Some((names, command)) = words.split_first_chunk::<3>().filter(|(_, command)| !command.is_empty()) else {
-        let usage = "usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]";
-        channel.explain(usage);
+        // Where nobody is, standard error has it as well.
+        let _ = channel.explain("usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]");
         return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
     };
-    let start = receive(&channel, names).inspect_err(|trouble| channel.explain(&trouble.to_string()))?;
+    let start = converse(channel, names)?;
     // From here on the fresh socket is the one that the Starter listens to.
     let failure = match prepare(start.received, names) {
         Ok((environment, streams)) => become_job(command, &environment, streams),
         Err(failure) => failure,
     };
-    start.fresh.explain(&failure.to_string());
-    Err(failure)
+    match start.fresh.explain(&failure.to_string()) {
+        // Not on standard error, too: that may be the job's file by now.
+        Ok(()) => Ok(ExitCode::from(exit_code(Program::JobWrapper, failure.kind))),
+        Err(_) => Err(failure),
+    }
 }
 
 /// What came over the channel.
@@ -99,49 +105,57 @@ struct Start {
     received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
 }
 
-/// Reads the whole conversation, also when an early part of it is wrong: an error is only heard on the fresh socket at its end.
-fn receive(channel: &Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
+/// Takes what the Starter sends. Fails, and says so on the first socket, where no fresh one can be had.
+fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
+    receive(&mut channel, names).or_else(|failure| match channel.read_on() {
+        Some(fresh) => Ok(Start { fresh, received: Err(failure) }),
+        None => {
+            let _ = channel.explain(&failure.to_string());
+            Err(failure)
+        }
+    })
+}
+
+/// Reads the whole conversation, also when what an early part of it holds is wrong: an error is only heard on the fresh socket at its
+/// end. Fails where it cannot be followed to there.
+fn receive(channel: &mut Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
     channel.greet().or_fail(|| "cannot greet the Starter")?;
-    let variables = receive_environment(channel)?;
+    let mut variables = receive_environment(channel)?;
     let mut streams = [const { None }; 3];
-    let mut first_trouble = Ok(());
     for (stream, (name, place)) in Stream::ALL.into_iter().zip(names.iter().zip(&mut streams)) {
         if name != PASSED {
             continue;
         }
         match channel.read_descriptor() {
-            Ok(descriptor) => match check_passed(&descriptor, stream) {
-                Ok(()) => *place = Some(descriptor),
-                Err(failure) => first_trouble = first_trouble.and(Err(failure)),
-            },
-            Err(trouble @ Trouble::Message(_)) => {
-                first_trouble =
-                    first_trouble.and(Err(Failure::permanent(format_args!("{}: {trouble}", stream.name()))));
+            Ok(descriptor) => {
+                variables = variables.and_then(|variables| check_passed(&descriptor, stream).map(|()| variables));
+                *place = Some(descriptor);
             }
-            Err(trouble) => return Err(Failure::permanent(format_args!("{}: {trouble}", stream.name()))),
+            Err(trouble) => return Err(first_of(variables, stream.name(), &trouble)),
         }
     }
-    let received = variables.and_then(|variables| first_trouble.map(|()| (variables, streams)));
-    match channel.read_descriptor().and_then(Channel::new) {
-        Ok(fresh) => Ok(Start { fresh, received }),
-        // What went wrong first says more.
-        Err(trouble) => {
-            Err(received.err().unwrap_or_else(|| Failure::permanent(format_args!("the fresh socket: {trouble}"))))
-        }
-    }
+    let fresh = match channel.read_descriptor().and_then(Channel::new) {
+        Ok(fresh) => fresh,
+        Err(trouble) => return Err(first_of(variables, "the fresh socket", &trouble)),
+    };
+    let complete = channel.expect_no_more().or_fail(|| "after the fresh socket");
+    Ok(Start { fresh, received: variables.and_then(|variables| complete.map(|()| (variables, streams))) })
+}
+
+/// What went wrong first says more than what it has led to.
+fn first_of(earlier: Outcome<Variables>, what: &str, trouble: &Trouble) -> Failure {
+    earlier.err().unwrap_or_else(|| Failure::permanent(format_args!("{what}: {trouble}")))
 }
 
 /// The outer error ends the conversation, the inner one only refuses the environment.
-fn receive_environment(channel: &Channel) -> Outcome<Outcome<Variables>> {
+fn receive_environment(channel: &mut Channel) -> Outcome<Outcome<Variables>> {
     let context = || "receiving the job's environment";
     let mut length = [0_u8; 4];
     channel.read(&mut length).or_fail(context)?;
-    let announced = i32::from_ne_bytes(length);
-    let refused = |why: &str| Ok(Err(Failure::permanent(format_args!("the job's environment is refused: {why}"))));
-    let Ok(count) = usize::try_from(announced) else { return refused("its length is negative") };
+    let refused = |why: &str| Failure::permanent(format_args!("the job's environment is refused: {why}"));
+    let count = usize::try_from(i32::from_ne_bytes(length)).map_err(|_| refused("its length is negative"))?;
     if count > limits::ENVIRONMENT_BYTES {
-        channel.discard(count).or_fail(context)?;
-        return refused(&format!("it is larger than {} bytes", limits::ENVIRONMENT_BYTES));
+        return Err(refused(&format!("it is larger than {} bytes", limits::ENVIRONMENT_BYTES)));
     }
     let mut raw = Zeroizing::new(vec![0_u8; count]);
     channel.read(&mut raw).or_fail(context)?;
@@ -197,8 +211,11 @@ fn require_own_directory() -> Outcome {
 }
 
 fn open_named(name: &[u8], stream: Stream) -> Outcome<OwnedFd> {
-    let context = || format!("cannot open {} for the {}", Escaped(name), stream.name());
-    let path = CString::new(name).or_fail(context)?;
+    // The name comes last: a long one must not cut off the reason.
+    let refused = |why: &dyn Display| {
+        Failure::permanent(format_args!("cannot open the {}: {why}: {}", stream.name(), Escaped(name)))
+    };
+    let path = CString::new(name).map_err(|error| refused(&error))?;
     // Opened without waiting and without becoming a controlling terminal; looked at; only then used.
     let careful = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let opened = if stream == Stream::In {
@@ -210,20 +227,20 @@ fn open_named(name: &[u8], stream: Stream) -> Outcome<OwnedFd> {
             other => other,
         }
     };
-    let file = match opened {
-        Err(Errno::LOOP) => return Err(Failure::permanent(format_args!("{}: it is a symbolic link", context()))),
-        // A FIFO that nobody reads.
-        Err(Errno::NXIO) => return Err(Failure::permanent(format_args!("{}: it is not a regular file", context()))),
-        other => other.or_fail(context)?,
-    };
-    match Metadata::of(&file).or_fail(context)?.kind {
+    let file = opened.map_err(|errno| match errno {
+        Errno::LOOP => refused(&"it is a symbolic link"),
+        // A FIFO that nobody reads, or a socket.
+        Errno::NXIO => refused(&NOT_REGULAR),
+        other => refused(&other),
+    })?;
+    match Metadata::of(&file).map_err(|errno| refused(&errno))?.kind {
         FileType::RegularFile if stream == Stream::In => {}
-        FileType::RegularFile => ftruncate(&file, 0).or_fail(context)?,
+        FileType::RegularFile => ftruncate(&file, 0).map_err(|errno| refused(&errno))?,
         FileType::CharacterDevice if is_null_device(&file) => {}
-        _ => return Err(Failure::permanent(format_args!("{}: it is not a regular file", context()))),
+        _ => return Err(refused(&NOT_REGULAR)),
     }
-    let flags = fcntl_getfl(&file).or_fail(context)?;
-    fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK)).or_fail(context)?;
+    let flags = fcntl_getfl(&file).map_err(|errno| refused(&errno))?;
+    fcntl_setfl(&file, flags.difference(OFlags::NONBLOCK)).map_err(|errno| refused(&errno))?;
     Ok(file)
 }
 

@@ -1,595 +1,1288 @@
-//! The job wrapper against a stand-in of the Starter. Needs no second account: whoever runs this owns the sandbox.
+//! `condor_glexec_job_wrapper` against the built program, driven by a Starter's stand-in: the environment channel byte for byte, the
+//! attacks on it, and what the job inherits, seen from inside a job that changes nothing of it (cat, env, ls).
 
-#![allow(unsafe_code)]
+#![deny(unsafe_code)]
 
+mod common;
 #[path = "common/starter.rs"]
 mod starter;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
-use starter::Starter;
+use common::{GREG, Site};
+use glexec_rs::escape::Escaped;
+use glexec_rs::limits;
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sendmsg};
+use rustix::process::{Resource, Rlimit, getegid, geteuid, getpid, setrlimit};
+use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, unlockpt};
+use starter::{Fresh, MOST_DESCRIPTORS, Starter, text};
+use std::collections::BTreeSet;
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::{self, File, Permissions};
-use std::os::fd::AsFd;
+use std::fs::{self, File};
+use std::io::{self, IoSlice, Read};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::{Command, ExitStatus, Stdio};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 const WRAPPER: &str = env!("CARGO_BIN_EXE_condor_glexec_job_wrapper");
 
-/// A directory that stands for the sandbox; removed at the end.
-struct Sandbox(PathBuf);
+/// An empty environment on the channel.
+const NOTHING: &[u8] = b"\0";
+
+/// After this long the wrapper or the job hangs.
+const TIME_LIMIT: Duration = Duration::from_secs(120);
+
+/// The streams by the names that are used for them.
+const STREAMS: [&str; 3] = ["standard input", "standard output", "standard error"];
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// Calling the wrapper
+// ---------------------------------------------------------------------------------------------------------------------------
+
+/// A directory of the test's own account, removed in the end.
+struct Sandbox {
+    path: PathBuf,
+}
 
 impl Sandbox {
     fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let name = format!("glexec-rs-tests.wrapper.{}.{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
-        let path = std::env::temp_dir().join(name);
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("glexec-rs-wrapper-tests.{}.{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
-        Sandbox(path)
+        Sandbox { path }
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
+    fn at(&self, name: impl AsRef<OsStr>) -> OsString {
+        self.path.join(name.as_ref()).into_os_string()
     }
 
-    fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, text).unwrap();
-        fs::set_permissions(&path, Permissions::from_mode(0o755)).unwrap();
+    fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.at(name)).unwrap()
+    }
+
+    fn has(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.at(name)).is_ok()
+    }
+
+    /// An executable file. Written by another process: a program that is open for writing in any process, were it only between the
+    /// fork and the exec of another test, cannot be executed.
+    fn executable(&self, name: impl AsRef<OsStr>, content: &str) -> OsString {
+        let path = self.at(name);
+        let written = Command::new("/bin/sh")
+            .args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"])
+            .arg(&path)
+            .arg(content)
+            .status()
+            .unwrap();
+        assert!(written.success());
         path
-    }
-
-    /// The wrapper with the given names for the streams and a command.
-    fn wrapper<A: AsRef<OsStr>>(&self, streams: [&str; 3], command: impl IntoIterator<Item = A>) -> Command {
-        let mut wrapper = Command::new(WRAPPER);
-        wrapper.args(streams).args(command).current_dir(&self.0).env_clear();
-        wrapper.stdout(Stdio::null()).stderr(Stdio::null());
-        wrapper
-    }
-
-    /// An honest run with all three streams by name; the job's output.
-    fn run<A: AsRef<OsStr>>(&self, command: impl IntoIterator<Item = A>, environment: &[u8]) -> Ran {
-        let out = self.path("job.out");
-        let wrapper = self.wrapper(["/dev/null", out.to_str().unwrap(), "/dev/null"], command);
-        self.finish(wrapper, environment)
-    }
-
-    fn finish(&self, mut wrapper: Command, environment: &[u8]) -> Ran {
-        let mut starter = Starter::start(&mut wrapper);
-        starter.hello();
-        starter.environment(environment);
-        let text = starter.fresh();
-        let status = starter.end();
-        Ran { text, status, output: fs::read(self.path("job.out")).unwrap_or_default() }
     }
 }
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
+        let _ = fs::remove_dir_all(&self.path);
     }
 }
 
-struct Ran {
-    text: Vec<u8>,
-    status: ExitStatus,
-    output: Vec<u8>,
+/// A call of the wrapper in the sandbox, with these arguments and no environment.
+fn wrapper<A: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut call = Command::new(WRAPPER);
+    call.args(arguments).env_clear().current_dir(&sandbox.path);
+    call
 }
 
-impl Ran {
-    fn ok(self) -> Vec<u8> {
-        assert_eq!((self.shown(), self.status.code()), (String::new(), Some(0)));
-        self.output
-    }
-
-    fn refused(&self, parts: &[&str]) {
-        assert_eq!(self.status.code(), Some(1), "{}", self.shown());
-        assert!(parts.iter().all(|part| self.shown().contains(part)), "{} lacks one of {parts:?}", self.shown());
-    }
-
-    fn shown(&self) -> String {
-        String::from_utf8(self.text.clone()).unwrap().trim_end_matches('\0').to_owned()
-    }
+/// A call for this job, with `/dev/null`, `out` and `err` as its streams.
+fn job<C: AsRef<OsStr>>(sandbox: &Sandbox, command: impl IntoIterator<Item = C>) -> Command {
+    let mut call = wrapper(sandbox, ["/dev/null".into(), sandbox.at("out"), sandbox.at("err")]);
+    call.args(command);
+    call
 }
 
-/// The environment of a job, from `env -0`.
-fn environment_of(output: &[u8]) -> Vec<Vec<u8>> {
-    let mut entries: Vec<Vec<u8>> =
-        output.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect();
-    entries.sort();
-    entries
+/// A call with these three names for a job that leaves `started`.
+fn marking_job(sandbox: &Sandbox, names: [&OsStr; 3]) -> Command {
+    let mut call = wrapper(sandbox, names);
+    call.arg("/usr/bin/touch").arg(sandbox.at("started"));
+    call
 }
 
-const ENV0: [&str; 2] = ["/usr/bin/env", "-0"];
-
-#[test]
-fn r1_arguments_arrive_byte_for_byte() {
-    let sandbox = Sandbox::new();
-    let odd = ["", " ", "a b", "'", "\"", "$(id)", "`id`", "\\", "\n", "*", "-n", "--", ";", "é"];
-    let odd: Vec<OsString> = odd.iter().map(OsString::from).chain([OsString::from_vec((1..=255).collect())]).collect();
-    // printf(1) would interpret; cat(1) shows the words as the kernel has them.
-    let command = |arguments: &[OsString]| {
-        let mut words: Vec<OsString> =
-            vec!["/bin/sh".into(), "-c".into(), "exec cat /proc/$$/cmdline".into(), "sh".into()];
-        words[2] = "tr '\\0' '\\0' < /proc/$$/cmdline".into();
-        words.extend_from_slice(arguments);
-        words
-    };
-    let words = command(&odd);
-    let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
-    assert_eq!(sandbox.run(&words, b"PATH=/usr/bin:/bin\0").ok(), expected);
-
-    let many: Vec<OsString> = (0..2000).map(|number| format!("argument {number}").into()).collect();
-    let words = command(&many);
-    let expected: Vec<u8> = words.iter().flat_map(|word| [word.as_bytes(), b"\0"].concat()).collect();
-    assert_eq!(sandbox.run(&words, b"PATH=/usr/bin:/bin\0").ok(), expected);
-
-    // Linux takes 128 KiB with the final NUL, and not one byte more: such a wrapper cannot even be started.
-    let long = [OsString::from_vec(vec![b'x'; 128 * 1024 - 1])];
-    let words = command(&long);
-    assert_eq!(sandbox.run(&words, b"PATH=/usr/bin:/bin\0").ok().len(), words.iter().map(|word| word.len() + 1).sum());
+fn names(names: [&str; 3]) -> [&OsStr; 3] {
+    names.map(OsStr::new)
 }
 
-#[test]
-fn r2_secrets_are_dropped_and_the_base_is_overridden() {
-    let sandbox = Sandbox::new();
-    let out = sandbox.path("job.out");
-    let mut wrapper = sandbox.wrapper(["/dev/null", out.to_str().unwrap(), "/dev/null"], ENV0);
-    wrapper.env("BASE", "kept").env("BOTH", "base").env("CONDOR_INHERIT", "the switcher's own");
-    let sent = b"BOTH=sent 'ODD=a  b''c' CONDOR_PRIVATE_INHERIT=1 CONDOR_PRIVATE_SHARED_PORT_COOKIE=2 CONDOR_INHERIT=3 X=\xff\0";
-    let output = sandbox.finish(wrapper, sent).ok();
-    let expected: Vec<&[u8]> =
-        vec![b"BASE=kept", b"BOTH=sent", b"CONDOR_INHERIT=the switcher's own", b"ODD=a  b'c", b"X=\xff"];
-    assert_eq!(environment_of(&output), expected);
+/// The wrapper, and later the job that it has become.
+struct Running {
+    child: Child,
 }
 
-#[test]
-fn ticket_2614_an_odd_entry_of_the_base_is_skipped_alone() {
-    let sandbox = Sandbox::new();
-    let out = sandbox.path("job.out");
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
-    let mut command = Command::new("/bin/true");
-    command.current_dir(&sandbox.0).stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
-    let text = |words: &[&str]| words.iter().map(|word| CString::new(*word).unwrap()).collect::<Vec<_>>();
-    let argv = text(&[WRAPPER, "/dev/null", out.to_str().unwrap(), "/dev/null", ENV0[0], ENV0[1]]);
-    let envp = text(&["A=1", "no equals", "=nameless", "B=2"]);
-    execute_exactly(&mut command, argv, envp);
-    let mut starter = Starter { socket: ours, child: command.spawn().unwrap() };
-    drop(command);
-    starter.hello();
-    starter.environment(b"C=3\0");
-    assert_eq!(starter.fresh(), b"");
-    assert!(starter.end().success());
-    assert_eq!(environment_of(&fs::read(out).unwrap()), [b"A=1", b"B=2", b"C=3"]);
+struct Ended {
+    code: Option<i32>,
+    signal: Option<i32>,
+    /// What the wrapper printed on 1 and 2.
+    printed: String,
 }
 
-/// Lets `command` execute just this, which [`Command`] cannot say.
-fn execute_exactly(command: &mut Command, argv: Vec<CString>, envp: Vec<CString>) {
-    let program = CString::new(WRAPPER).unwrap();
-    let call = move || {
-        let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
-            list.iter().map(|word| word.as_ptr()).chain([std::ptr::null()]).collect()
-        };
-        // SAFETY: the strings and the arrays, which end with null, outlive the call.
-        unsafe { libc::execve(program.as_ptr(), pointers(&argv).as_ptr(), pointers(&envp).as_ptr()) };
-        Err(std::io::Error::last_os_error())
-    };
-    // SAFETY: the closure allocates two small arrays after fork in a child of which no other thread's lock is needed by musl's allocator
-    // (the test harness forks while no thread is inside it), and makes one system call.
-    unsafe { command.pre_exec(call) };
+fn start(call: Command) -> (Running, Starter) {
+    let (starter, theirs) = Starter::new();
+    (start_with(call, theirs), starter)
 }
 
-#[test]
-fn r5_a_bad_environment_is_refused_on_the_fresh_socket() {
-    let sandbox = Sandbox::new();
-    let mut big = vec![b'A'; 6 << 20];
-    big[1] = b'=';
-    big.push(0);
-    let cases: Vec<(Vec<u8>, &str)> = vec![
-        ([&0_i32.to_ne_bytes()[..]].concat(), "does not end with a NUL"),
-        ([&(-1_i32).to_ne_bytes()[..]].concat(), "negative"),
-        ([&i32::MIN.to_ne_bytes()[..]].concat(), "negative"),
-        ([&3_i32.to_ne_bytes()[..], b"A=1"].concat(), "does not end with a NUL"),
-        ([&6_i32.to_ne_bytes()[..], b"A=1\0B\0"].concat(), "NUL inside"),
-        ([&4_i32.to_ne_bytes()[..], b"bad\0"].concat(), "\"bad\""),
-        ([&5_i32.to_ne_bytes()[..], b"A='x\0"].concat(), "\"'x\""),
-        ([&8_i32.to_ne_bytes()[..], b"=%s%n\x1b[\0"].concat(), "=%s%n\\x1b["),
-        ([&i32::try_from(big.len()).unwrap().to_ne_bytes()[..], &big].concat(), "larger than"),
-    ];
-    for (bytes, part) in cases {
-        let mut starter = Starter::start(&mut sandbox.wrapper(["/dev/null"; 3], ["/bin/true"]));
-        starter.hello();
-        starter.raw(&bytes);
-        let text = starter.fresh();
-        Ran { text, status: starter.end(), output: Vec::new() }.refused(&[part]);
-    }
+fn start_with(mut call: Command, input: impl Into<Stdio>) -> Running {
+    call.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Running { child: call.spawn().unwrap() }
 }
 
-#[test]
-fn r5_what_the_kernel_refuses_is_said() {
-    let sandbox = Sandbox::new();
-    let long = [b"A=", &vec![b'x'; 200_000][..], b"\0"].concat();
-    sandbox.run(["/bin/true"], &long).refused(&["execve error: Argument list too long"]);
-    let many = [
-        b"A0=1 ".to_vec(),
-        (0..300_000).flat_map(|number| format!("B{number}=1 ").into_bytes()).collect(),
-        b"\0".to_vec(),
-    ]
-    .concat();
-    sandbox.run(["/bin/true"], &many).refused(&["execve error: Argument list too long"]);
-}
-
-#[test]
-fn r5_a_channel_that_ends_early_is_an_error_on_the_first_socket() {
-    let sandbox = Sandbox::new();
-    for bytes in [&b""[..], b"\x04", &10_i32.to_ne_bytes(), &[&10_i32.to_ne_bytes()[..], b"A=1"].concat()] {
-        let mut starter = Starter::start(&mut sandbox.wrapper(["/dev/null"; 3], ["/bin/true"]));
-        starter.hello();
-        starter.raw(bytes);
-        starter.socket.shutdown(std::net::Shutdown::Write).unwrap();
-        let (text, status) = starter.first_socket();
-        Ran { text, status, output: Vec::new() }.refused(&["closed the channel too early"]);
-    }
-}
-
-#[test]
-fn r5_silence_ends_at_the_deadline() {
-    let sandbox = Sandbox::new();
-    let mut starter = Starter::start(&mut sandbox.wrapper(["/dev/null"; 3], ["/bin/true"]));
-    starter.hello();
-    let (text, status) = starter.first_socket();
-    Ran { text, status, output: Vec::new() }.refused(&["in time"]);
-}
-
-#[test]
-fn r5_one_byte_at_a_time_is_as_good() {
-    let sandbox = Sandbox::new();
-    let out = sandbox.path("job.out");
-    let mut starter = Starter::start(&mut sandbox.wrapper(["-", out.to_str().unwrap(), "-"], ENV0));
-    starter.hello();
-    let environment = b"A=1 'B= '\0";
-    for byte in [&i32::try_from(environment.len()).unwrap().to_ne_bytes()[..], environment].concat() {
-        starter.raw(&[byte]);
-    }
-    starter.descriptor(File::open("/dev/null").unwrap());
-    starter.descriptor(File::create("/dev/null").unwrap());
-    assert_eq!(starter.fresh(), b"");
-    assert!(starter.end().success());
-    assert_eq!(environment_of(&fs::read(out).unwrap()), [&b"A=1"[..], b"B= "]);
-}
-
-#[test]
-fn r6_a_message_that_is_not_one_descriptor_is_refused_on_the_fresh_socket() {
-    let sandbox = Sandbox::new();
-    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
-    let read_only = File::open("/dev/null").unwrap();
-    let handle = rustix::fs::open("/dev/null", OFlags::PATH, Mode::empty()).unwrap();
-    let directory = File::open("/").unwrap();
-    let many = vec![null.as_fd(); 253];
-    let cases: [(&[u8], Vec<_>, &str); 7] = [
-        (b"\0", vec![], "no descriptor"),
-        (b"\0", vec![null.as_fd(), null.as_fd()], "more than one"),
-        (b"\0", many, "more than one"),
-        (b"x", vec![null.as_fd()], "not a NUL"),
-        (b"\0", vec![handle.as_fd()], "O_PATH"),
-        (b"\0", vec![directory.as_fd()], "directory"),
-        (b"\0", vec![read_only.as_fd()], "not writable"),
-    ];
-    for (byte, descriptors, part) in cases {
-        let mut starter = Starter::start(&mut sandbox.wrapper(["/dev/null", "-", "/dev/null"], ["/bin/true"]));
-        starter.hello();
-        starter.environment(b"\0");
-        starter.message(byte, &descriptors);
-        let text = starter.fresh();
-        Ran { text, status: starter.end(), output: Vec::new() }.refused(&[part]);
-    }
-    // Two bytes: the second one is the next message, which has no descriptor.
-    let mut starter = Starter::start(&mut sandbox.wrapper(["/dev/null", "-", "/dev/null"], ["/bin/true"]));
-    starter.hello();
-    starter.environment(b"\0");
-    starter.message(b"\0\0", &[null.as_fd()]);
-    let (text, status) = starter.first_socket();
-    Ran { text, status, output: Vec::new() }.refused(&["no descriptor"]);
-}
-
-#[test]
-fn r6_without_a_free_descriptor_there_is_an_error() {
-    let sandbox = Sandbox::new();
-    let mut wrapper = sandbox.wrapper(["-", "/dev/null", "/dev/null"], ["/bin/true"]);
-    // 0, 1, 2 and the socket's duplicate; std opens nothing more.
-    limit_descriptors(&mut wrapper, 4);
-    let mut starter = Starter::start(&mut wrapper);
-    starter.hello();
-    starter.environment(b"\0");
-    starter.descriptor(File::open("/dev/null").unwrap());
-    let (text, status) = starter.first_socket();
-    Ran { text, status, output: Vec::new() }.refused(&["no descriptor is free"]);
-}
-
-fn limit_descriptors(command: &mut Command, most: u64) {
-    let limit = rustix::process::Rlimit { current: Some(most), maximum: Some(most) };
-    let set = move || Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?);
-    // SAFETY: one system call between fork and exec.
-    unsafe { command.pre_exec(set) };
-}
-
-#[test]
-fn r7_any_of_0_1_and_2_may_be_closed() {
-    for closed in 0..8_i32 {
-        let sandbox = Sandbox::new();
-        let out = sandbox.path("job.out");
-        let mut wrapper = sandbox.wrapper(["/dev/null", out.to_str().unwrap(), "/dev/null"], ["/bin/echo", "done"]);
-        let close = move || {
-            for fd in (0..3).filter(|fd| closed & (1 << fd) != 0) {
-                // SAFETY: between fork and exec; the child uses none of the three itself.
-                unsafe { libc::close(fd) };
+impl Running {
+    #[track_caller]
+    fn end(mut self) -> Ended {
+        let deadline = Instant::now() + TIME_LIMIT;
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
             }
-            Ok(())
+            assert!(Instant::now() < deadline, "the wrapper or the job hangs");
+            std::thread::sleep(Duration::from_millis(1));
         };
-        // SAFETY: as above.
-        unsafe { wrapper.pre_exec(close) };
-        let mut starter = Starter::start(&mut wrapper);
-        if closed & 1 != 0 {
-            // There is no channel: all that can be done is to end.
-            let (text, status) = starter.first_socket();
-            assert_eq!((text.len(), status.code()), (0, Some(1)));
-            continue;
+        let mut printed = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut printed).unwrap();
+        self.child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+        Ended { code: status.code(), signal: status.signal(), printed }
+    }
+
+    fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    fn proc(&self, file: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{file}", self.child.id()))
+    }
+
+    /// Waits until it has done all that it can and sleeps.
+    fn await_sleep(&self) {
+        let mut asleep = 0;
+        while asleep < 10 {
+            let stat = fs::read_to_string(self.proc("stat")).unwrap();
+            asleep = if stat.contains(") S ") { asleep + 1 } else { 0 };
+            std::thread::sleep(Duration::from_millis(10));
         }
-        starter.hello();
-        starter.environment(b"\0");
-        assert_eq!(starter.fresh(), b"", "{closed}");
-        assert!(starter.end().success());
-        assert_eq!(fs::read(out).unwrap(), b"done\n");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
-#[test]
-fn r8_only_regular_files_and_the_null_device_are_opened() {
-    let sandbox = Sandbox::new();
-    fs::create_dir(sandbox.path("directory")).unwrap();
-    mknodat(CWD, sandbox.path("fifo"), FileType::Fifo, Mode::RWXU, 0).unwrap();
-    fs::write(sandbox.path("outside"), b"precious").unwrap();
-    symlink(sandbox.path("outside"), sandbox.path("link")).unwrap();
-    symlink("nowhere", sandbox.path("dangling")).unwrap();
-    let path = |name: &str| sandbox.path(name).into_os_string().into_string().unwrap();
-    for bad in [path("directory"), path("fifo"), path("link"), path("dangling"), "/dev/zero".into(), "/dev/tty".into()]
-    {
-        for place in 0..3 {
-            let mut names = ["/dev/null"; 3];
-            names[place] = &bad;
-            let ran = sandbox.finish(sandbox.wrapper(names, ["/bin/true"]), b"\0");
-            ran.refused(&[["standard input", "standard output", "standard error"][place]]);
-        }
-    }
-    assert_eq!(fs::read(sandbox.path("outside")).unwrap(), b"precious");
-    assert!(!sandbox.path("nowhere").exists());
-    let missing = path("missing");
-    sandbox
-        .finish(sandbox.wrapper([&missing, "/dev/null", "/dev/null"], ["/bin/true"]), b"\0")
-        .refused(&["No such file"]);
+/// The job starts with this environment and succeeds; what it wrote to `out`.
+#[track_caller]
+fn output_with(sandbox: &Sandbox, call: Command, raw: &[u8]) -> Vec<u8> {
+    let (running, starter) = start(call);
+    assert_eq!(starter.start_job(raw, &[]), Ok(()));
+    let ended = running.end();
+    assert_eq!((ended.code, ended.printed.as_str()), (Some(0), ""), "err: {:?}", sandbox.read("err"));
+    sandbox.read("out")
 }
 
-#[test]
-fn files_by_name_are_opened_as_the_original_does() {
-    let sandbox = Sandbox::new();
-    fs::write(sandbox.path("in"), b"input").unwrap();
-    fs::write(sandbox.path("old"), b"a longer old content").unwrap();
-    fs::set_permissions(sandbox.path("old"), Permissions::from_mode(0o640)).unwrap();
-    let path = |name: &str| sandbox.path(name).into_os_string().into_string().unwrap();
-    let script = "cat; echo error >&2";
-    let wrapper = sandbox.wrapper([&path("in"), &path("old"), &path("new")], ["/bin/sh", "-c", script]);
-    assert_eq!(sandbox.finish(wrapper, b"PATH=/bin\0").shown(), "");
-    let mode = |name: &str| fs::metadata(sandbox.path(name)).unwrap().mode() & 0o7777;
-    assert_eq!((fs::read(sandbox.path("old")).unwrap(), mode("old")), (b"input".to_vec(), 0o640));
-    assert_eq!((fs::read(sandbox.path("new")).unwrap(), mode("new")), (b"error\n".to_vec(), 0o600));
-
-    // One name for both: opened twice, with offsets of their own.
-    let wrapper =
-        sandbox.wrapper(["/dev/null", &path("both"), &path("both")], ["/bin/sh", "-c", "echo longer; echo err >&2"]);
-    assert_eq!(sandbox.finish(wrapper, b"\0").shown(), "");
-    assert_eq!(fs::read(sandbox.path("both")).unwrap(), b"err\ner\n");
-
-    // The null device survives being "truncated".
-    assert_eq!(fs::metadata("/dev/null").unwrap().rdev(), rustix::fs::makedev(1, 3));
+#[track_caller]
+fn output(sandbox: &Sandbox, call: Command) -> String {
+    String::from_utf8(output_with(sandbox, call, NOTHING)).unwrap()
 }
 
-#[test]
-fn ticket_2263_any_of_the_streams_can_be_passed() {
-    for passed in 0..8_u32 {
-        let sandbox = Sandbox::new();
-        fs::write(sandbox.path("in"), b"input").unwrap();
-        let path = |name: &str| sandbox.path(name).into_os_string().into_string().unwrap();
-        let files = [path("in"), path("out"), path("err")];
-        let names: Vec<&str> =
-            (0..3).map(|place| if passed & (1 << place) != 0 { "-" } else { files[place].as_str() }).collect();
-        let names: [&str; 3] = names.try_into().unwrap();
-        let mut starter = Starter::start(&mut sandbox.wrapper(names, ["/bin/sh", "-c", "cat; echo error >&2"]));
-        starter.hello();
-        starter.environment(b"PATH=/bin\0");
-        for place in (0..3).filter(|place| passed & (1 << place) != 0) {
-            let file = if place == 0 { File::open(&files[0]) } else { File::create(&files[place]) };
-            starter.descriptor(file.unwrap());
-        }
-        assert_eq!(starter.fresh(), b"", "{passed}");
-        assert!(starter.end().success());
-        assert_eq!(fs::read(&files[1]).unwrap(), b"input");
-        assert_eq!(fs::read(&files[2]).unwrap(), b"error\n");
+/// The wrapper explains itself on the fresh socket after this environment and these descriptors.
+#[track_caller]
+fn refusal(sandbox: &Sandbox, call: Command, raw: &[u8], passed: &[BorrowedFd]) -> String {
+    let (running, starter) = start(call);
+    let why = starter.start_job(raw, passed).expect_err("the job should have been refused");
+    expect_no_job(sandbox, running);
+    why
+}
+
+/// It ends with 1, has printed nothing (who reads the fresh socket has the reason), and there was no job.
+#[track_caller]
+fn expect_no_job(sandbox: &Sandbox, running: Running) {
+    let ended = running.end();
+    assert_eq!((ended.code, ended.printed.as_str()), (Some(1), ""));
+    assert!(!sandbox.has("started"), "the job was started");
+}
+
+/// It ends with 1 and has printed its reason, because nobody listens any more; there was no job.
+#[track_caller]
+fn expect_printed(sandbox: &Sandbox, running: Running, words: &str) {
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1), "{}", ended.printed);
+    assert!(ended.printed.starts_with("condor_glexec_job_wrapper: "), "{:?}", ended.printed);
+    assert!(ended.printed.contains(words), "{words:?} is missing in {:?}", ended.printed);
+    assert!(!sandbox.has("started"), "the job was started");
+}
+
+#[track_caller]
+fn expect_words(text: &str, words: &[&str]) {
+    for word in words {
+        assert!(text.contains(word), "{word:?} is missing in {text:?}");
     }
 }
 
-#[test]
-fn r9_the_job_inherits_exactly_what_it_should() {
-    let sandbox = Sandbox::new();
-    let out = sandbox.path("job.out");
-    let inherit = |program: &[&str]| {
-        let mut wrapper = sandbox.wrapper(["/dev/null", out.to_str().unwrap(), "/dev/null"], program);
-        let stray = File::open("/").unwrap();
-        let set = move || {
-            // SAFETY: between fork and exec; every call takes numbers or memory of the child's own stack.
+/// The value of one line `Name: value` of a file of /proc.
+fn field<'t>(text: &'t str, name: &str) -> &'t str {
+    let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{name} is not in {text:?}"));
+    line[name.len()..].trim_start_matches(':').trim()
+}
+
+fn bytes(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// What Command does not offer
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[allow(unsafe_code)]
+mod raw {
+    use super::*;
+
+    /// Does `work` in the child before it executes the wrapper. `work` makes system calls only.
+    pub fn before_exec(call: &mut Command, work: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+        // SAFETY: the callers only make system calls, without allocating or locking.
+        unsafe { call.pre_exec(work) };
+    }
+
+    /// Lets `call` execute the wrapper with exactly these arguments (also none) and this environment (also what is none).
+    pub fn exactly(call: &mut Command, argv: &[&[u8]], envp: &[Vec<u8>]) {
+        let own = |list: &mut dyn Iterator<Item = &[u8]>| list.map(|s| CString::new(s).unwrap()).collect::<Vec<_>>();
+        let (argv, envp) = (own(&mut argv.iter().copied()), own(&mut envp.iter().map(Vec::as_slice)));
+        let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr() as usize).chain([0]).collect::<Vec<_>>();
+        let (argv_pointers, envp_pointers) = (pointers(&argv), pointers(&envp));
+        let program = CString::new(WRAPPER).unwrap();
+        before_exec(call, move || {
+            let _alive = (&argv, &envp);
+            // SAFETY: both arrays are of pointers into strings that the closure owns, and end with a null pointer.
             unsafe {
-                for signal in 1..65 {
-                    libc::signal(signal, libc::SIG_IGN);
-                }
-                let mut all = std::mem::zeroed();
-                libc::sigfillset(&mut all);
-                libc::sigprocmask(libc::SIG_BLOCK, &all, std::ptr::null_mut());
-                // Stray descriptors that survive the exec.
-                libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&stray), 17);
-                libc::dup2(std::os::fd::AsRawFd::as_raw_fd(&stray), 400);
-                libc::umask(0o027);
-                let limit = libc::rlimit { rlim_cur: 333, rlim_max: 444 };
-                libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+                libc::execve(program.as_ptr(), argv_pointers.as_ptr().cast(), envp_pointers.as_ptr().cast());
             }
-            Ok(())
+            Err(io::Error::last_os_error())
+        });
+    }
+
+    pub fn close(descriptor: i32) {
+        // SAFETY: a number; called in a child that does not use it before it executes.
+        unsafe { libc::close(descriptor) };
+    }
+
+    /// Ignores and blocks every signal.
+    pub fn close_ears() {
+        let (ignore, every) = ([1_u64, 0, 0, 0], u64::MAX);
+        for signal in 1..=64_i64 {
+            // SAFETY: the kernel reads one action and writes nothing.
+            unsafe { libc::syscall(libc::SYS_rt_sigaction, signal, ignore.as_ptr(), 0_usize, 8_usize) };
+        }
+        // SAFETY: the kernel reads eight bytes and writes nothing.
+        unsafe { libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_BLOCK as i64, &raw const every, 0_usize, 8_usize) };
+    }
+}
+
+/// Both ends of a terminal: the emulator's and the programs'.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let master = openpt(flags).unwrap();
+    unlockpt(&master).unwrap();
+    let slave = ioctl_tiocgptpeer(&master, flags).unwrap();
+    (master, slave)
+}
+
+fn limited(mut call: Command, resource: Resource, value: u64) -> Command {
+    raw::before_exec(&mut call, move || {
+        Ok(setrlimit(resource, Rlimit { current: Some(value), maximum: Some(value) })?)
+    });
+    call
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// The channel
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn any_subset_of_the_streams_can_be_passed() {
+    for passed in common::subsets_of_0_1_2() {
+        let sandbox = Sandbox::new();
+        let files = ["in", "out", "err"];
+        fs::write(sandbox.at("in"), "question").unwrap();
+        let words: Vec<OsString> =
+            (0..3).map(|fd| if passed.contains(&fd) { "-".into() } else { sandbox.at(files[fd as usize]) }).collect();
+        let mut call = wrapper(&sandbox, words);
+        call.args(["/bin/sh", "-c", "cat; echo complaint >&2; exit 5"]);
+        let opened = |fd: i32| match fd {
+            0 => File::open(sandbox.at("in")).unwrap(),
+            fd => File::create(sandbox.at(files[fd as usize])).unwrap(),
         };
-        // SAFETY: as above.
-        unsafe { wrapper.pre_exec(set) };
-        String::from_utf8(sandbox.finish(wrapper, b"PATH=/usr/bin:/bin\0").ok()).unwrap()
-    };
-    let status = inherit(&["/bin/cat", "/proc/self/status"]);
-    let field = |name: &str| {
-        let line =
-            status.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap_or_else(|| panic!("{status}"));
-        line.split_once(':').unwrap().1.trim().to_owned()
-    };
-    for signals in ["SigBlk", "SigIgn", "SigCgt", "SigPnd"] {
-        assert_eq!(field(signals), "0000000000000000", "{signals}");
+        let descriptors: Vec<File> = passed.iter().map(|fd| opened(*fd)).collect();
+        let (running, starter) = start(call);
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        assert_eq!(starter.start_job(NOTHING, &borrowed), Ok(()), "{passed:?}");
+        let ended = running.end();
+        assert_eq!((ended.code, ended.printed.as_str()), (Some(5), ""), "{passed:?}");
+        assert_eq!((sandbox.read("out"), sandbox.read("err")), (b"question".to_vec(), b"complaint\n".to_vec()));
     }
-    // Whatever this test runs in, the wrapper adds nothing.
-    let own = fs::read_to_string("/proc/self/status").unwrap();
-    for same in ["NoNewPrivs", "Seccomp", "Seccomp_filters", "Groups", "Uid", "Gid", "CapEff"] {
-        assert!(
-            own.lines().any(|line| line.split_once(':').is_some_and(|(n, v)| n == same && v.trim() == field(same))),
-            "{same}"
-        );
+}
+
+#[test]
+fn the_job_ends_as_itself() {
+    let sandbox = Sandbox::new();
+    for (script, code, signal) in
+        [("exit 0", Some(0), None), ("exit 255", Some(255), None), ("kill -9 $$", None, Some(9))]
+    {
+        let (running, starter) = start(job(&sandbox, ["/bin/sh", "-c", script]));
+        assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+        let ended = running.end();
+        assert_eq!((ended.code, ended.signal), (code, signal), "{script}");
     }
-    assert_eq!(field("Umask"), "0027");
-    let descriptors = inherit(&["/bin/ls", "/proc/self/fd"]);
-    // The fourth one is ls's own, of the directory.
-    assert_eq!(descriptors.split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"]);
-    let limits = inherit(&["/bin/cat", "/proc/self/limits"]);
-    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    assert_eq!(files.split_whitespace().skip(3).take(2).collect::<Vec<_>>(), ["333", "444"]);
-    assert_eq!(inherit(&["/bin/pwd"]).trim_end(), fs::canonicalize(&sandbox.0).unwrap().to_str().unwrap());
-    // Dumpable again: its /proc entries are its own.
-    assert_eq!(
-        inherit(&["/usr/bin/stat", "-c", "%u", "/proc/self/environ"]).trim_end(),
-        field("Uid").split_whitespace().next().unwrap()
-    );
 }
 
 #[test]
-fn r9_no_terminal_controls_the_job() {
+fn the_environment_may_come_byte_by_byte_and_the_descriptors_too() {
     let sandbox = Sandbox::new();
-    let (master, slave) = {
-        let master = rustix::pty::openpt(rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY).unwrap();
-        rustix::pty::grantpt(&master).unwrap();
-        rustix::pty::unlockpt(&master).unwrap();
-        let name = rustix::pty::ptsname(&master, Vec::new()).unwrap();
-        (master, rustix::fs::open(name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap())
-    };
-    let out = sandbox.path("job.out");
-    let mut wrapper = sandbox.wrapper(
-        ["/dev/null", out.to_str().unwrap(), "/dev/null"],
-        ["/bin/sh", "-c", "if (: < /dev/tty); then echo terminal; else echo none; fi; cut -d' ' -f7 /proc/self/stat"],
-    );
-    let control = move || {
-        rustix::process::setsid()?;
-        rustix::process::ioctl_tiocsctty(&slave)?;
-        Ok(())
-    };
-    // SAFETY: two system calls between fork and exec.
-    unsafe { wrapper.pre_exec(control) };
-    let output = sandbox.finish(wrapper, b"PATH=/usr/bin:/bin\0").ok();
-    assert_eq!(String::from_utf8(output).unwrap(), "none\n0\n");
-    drop(master);
+    let mut call = job(&sandbox, ["/usr/bin/env", "-0"]);
+    call.env("A", "base").env("B", "base");
+    let (running, mut starter) = start(call);
+    starter.expect_hello();
+    let raw = b"A=sent C='it''s two words' D=\0";
+    starter.drip_bytes(&(raw.len() as i32).to_ne_bytes());
+    starter.drip_bytes(raw);
+    running.await_sleep();
+    assert_eq!(starter.send_fresh_socket().outcome(), Ok(()));
+    assert_eq!(running.end().code, Some(0));
+    assert_eq!(set_of(&sandbox.read("out")), set_of(b"A=sent\0B=base\0C=it's two words\0D=\0"));
 }
 
 #[test]
-fn r10_argc_zero_is_refused() {
+fn everything_may_have_been_sent_before_it_is_read() {
     let sandbox = Sandbox::new();
-    let mut command = Command::new("/bin/true");
-    command.current_dir(&sandbox.0).stdout(Stdio::null()).stderr(Stdio::null());
-    execute_exactly(&mut command, Vec::new(), Vec::new());
-    let starter = Starter::start(&mut command);
-    let (text, status) = starter.first_socket();
-    // Linux since 5.18 gives a program that is executed without any words one empty word.
-    assert_eq!(status.code(), Some(1));
-    assert!(text.is_empty() || text.starts_with(b"usage"), "{text:?}");
+    fs::write(sandbox.at("in"), "abc").unwrap();
+    let (mut starter, theirs) = Starter::new();
+    starter.send_environment(b"A=1\0");
+    starter.send_descriptor(&File::open(sandbox.at("in")).unwrap());
+    starter.send_descriptor(&File::create(sandbox.at("out")).unwrap());
+    let fresh = starter.send_fresh_socket();
+    starter.fall_silent();
+    let mut call = wrapper(&sandbox, ["-", "-", "/dev/null"]);
+    call.args(["/bin/sh", "-c", "cat; echo $A"]);
+    let running = start_with(call, theirs);
+    starter.expect_hello();
+    assert_eq!(fresh.outcome(), Ok(()));
+    assert_eq!(running.end().code, Some(0));
+    assert_eq!(sandbox.read("out"), b"abc1\n");
 }
 
 #[test]
-fn too_few_words_are_answered_with_the_usage_instead_of_the_hello() {
+fn the_end_of_file_comes_at_exec_although_an_ancestor_holds_the_first_socket() {
     let sandbox = Sandbox::new();
+    let (starter, theirs) = Starter::new();
+    let held = theirs.try_clone().unwrap();
+    let mut running = start_with(job(&sandbox, ["/bin/sleep", "600"]), theirs);
+    assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+    assert!(running.is_alive(), "the job goes on");
+    drop(held);
+}
+
+#[test]
+fn a_starter_that_goes_away_leaves_no_job_behind() {
+    type Step = fn(&mut Starter);
+    let steps: [(&str, Step); 5] = [
+        ("at once", |_| {}),
+        ("within the length", |starter| starter.send_bytes(&[9, 0])),
+        ("before the environment", |starter| starter.send_length(9)),
+        ("within the environment", |starter| {
+            starter.send_length(9);
+            starter.send_bytes(b"A=1");
+        }),
+        ("before the descriptors", |starter| starter.send_environment(b"A=1\0")),
+    ];
+    for (when, step) in steps {
+        let sandbox = Sandbox::new();
+        let (running, mut starter) = start(marking_job(&sandbox, names(["/dev/null"; 3])));
+        starter.expect_hello();
+        step(&mut starter);
+        drop(starter);
+        let ended = running.end();
+        assert_eq!(ended.code, Some(1), "{when}");
+        assert!(ended.printed.contains("closed the channel"), "{when}: {:?}", ended.printed);
+        assert!(!sandbox.has("started"), "{when}");
+    }
+}
+
+#[test]
+fn a_silent_or_slow_starter_is_given_up_with_a_text_on_the_first_socket() {
+    type Step = fn(&mut Starter);
+    let steps: [(&str, Step); 6] = [
+        ("nothing at all", |_| {}),
+        ("half a length", |starter| starter.send_bytes(&[9, 0])),
+        ("a length", |starter| starter.send_length(9)),
+        ("half an environment", |starter| {
+            starter.send_length(9);
+            starter.send_bytes(b"A=1");
+        }),
+        ("no fresh socket", |starter| starter.send_environment(b"A=1\0")),
+        ("a byte a second", |starter| {
+            starter.send_length(1000);
+            let begin = Instant::now();
+            while begin.elapsed() < limits::CHANNEL_DEADLINE + Duration::from_secs(5) {
+                starter.send_bytes(b"A");
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }),
+    ];
+    std::thread::scope(|scope| {
+        for (what, step) in steps {
+            scope.spawn(move || {
+                let sandbox = Sandbox::new();
+                let begin = Instant::now();
+                let (running, mut starter) = start(marking_job(&sandbox, names(["/dev/null"; 3])));
+                starter.expect_hello();
+                std::thread::scope(|scope| {
+                    let ended = scope.spawn(|| (running.end(), begin.elapsed()));
+                    step(&mut starter);
+                    let (ended, took) = ended.join().unwrap();
+                    assert_eq!(ended.code, Some(1), "{what}");
+                    assert!(ended.printed.contains("in time"), "{what}: {:?}", ended.printed);
+                    let late = limits::CHANNEL_DEADLINE + Duration::from_secs(15);
+                    assert!(took >= limits::CHANNEL_DEADLINE && took < late, "{what}: {took:?}");
+                });
+                assert!(text(&starter.rest()).contains("in time"), "{what}");
+                assert!(!sandbox.has("started"), "{what}");
+            });
+        }
+    });
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// Arguments
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn too_few_arguments_are_answered_with_the_usage_instead_of_the_hello() {
     for count in 0..4 {
-        let mut wrapper = Command::new(WRAPPER);
-        wrapper.args(&["-", "-", "-", "x"][..count.min(3)]).current_dir(&sandbox.0);
-        wrapper.stdout(Stdio::null()).stderr(Stdio::null());
-        let (text, status) = Starter::start(&mut wrapper).first_socket();
-        assert_eq!(status.code(), Some(1));
-        assert!(text.starts_with(b"usage: condor_glexec_job_wrapper IN OUT ERR CMD"), "{text:?}");
+        let sandbox = Sandbox::new();
+        let (running, starter) = start(wrapper(&sandbox, ["-", "-", "-", "/bin/true"].iter().take(count)));
+        assert!(text(&starter.rest()).starts_with("usage: condor_glexec_job_wrapper IN OUT ERR CMD"), "{count}");
+        assert_eq!(running.end().code, Some(1), "{count}");
     }
 }
 
 #[test]
-fn r11_what_cannot_be_executed_is_said_with_the_errno_text() {
+fn a_call_without_even_a_name_is_a_usage_error() {
     let sandbox = Sandbox::new();
-    let plain = sandbox.path("plain");
-    fs::write(&plain, "echo hello\n").unwrap();
-    let no_shell = sandbox.script("no-shell", "echo hello\n");
-    let bad = sandbox.script("bad", "#!/no/such/interpreter\n");
-    for (command, text) in [
-        (PathBuf::from("/no/such/file"), "No such file or directory"),
-        (plain, "Permission denied"),
-        (bad, "No such file or directory"),
-        (no_shell, "Exec format error"),
-        (sandbox.0.clone(), "Permission denied"),
-        (PathBuf::from("true"), "No such file or directory"),
-        (PathBuf::from(""), "No such file or directory"),
+    let mut call = wrapper(&sandbox, ["unused"]);
+    raw::exactly(&mut call, &[], &[]);
+    let (running, starter) = start(call);
+    let ended = running.end();
+    assert_eq!(ended.code, Some(1));
+    expect_words(&ended.printed, &["usage: condor_glexec_job_wrapper"]);
+    // From Linux 5.18 on an empty list of arguments is given one empty name: then the Starter hears of it.
+    let said = starter.rest();
+    assert!(said.is_empty() || text(&said).starts_with("usage: "), "{said:?}");
+}
+
+#[test]
+fn arguments_arrive_byte_for_byte() {
+    let odd: [&[u8]; 12] = [
+        b"",
+        b" ",
+        b"two words",
+        b"it's",
+        b"\"$(touch pwned)`touch pwned`\"",
+        b"new\nline",
+        b"\xff\xfe\x80",
+        b"-",
+        b"--",
+        b"%s%n",
+        b"\x01\x1b[0m\\",
+        "größe".as_bytes(),
+    ];
+    let many: Vec<Vec<u8>> = (0..2000).map(|n| format!("argument {n}").into_bytes()).collect();
+    let large = [vec![b'x'; 131_071]];
+    let lists = [odd.iter().map(|a| a.to_vec()).collect(), many, large.to_vec()];
+    for arguments in lists {
+        let sandbox = Sandbox::new();
+        let fixed: [&[u8]; 3] = [b"/bin/sh", b"-c", b"cat /proc/$$/cmdline; exit 0"];
+        let whole: Vec<Vec<u8>> = fixed.iter().map(|word| word.to_vec()).chain(arguments).collect();
+        let mut expected = whole.join(&0);
+        expected.push(0);
+        let call = job(&sandbox, whole.into_iter().map(OsString::from_vec));
+        assert!(output_with(&sandbox, call, NOTHING) == expected, "the arguments differ");
+        assert!(!sandbox.has("pwned"));
+    }
+}
+
+#[test]
+fn file_names_and_the_commands_name_are_taken_byte_for_byte() {
+    for name in [&b"two words"[..], b"it's \"$(touch pwned)\"", b"new\nline", b"\xff\xfe", b"-rf", b" ", b"%s"] {
+        let sandbox = Sandbox::new();
+        let with = |suffix: &[u8]| bytes(&[name, suffix].concat());
+        fs::write(sandbox.at(with(b".in")), "input").unwrap();
+        let command = sandbox.executable(with(b".sh"), "#!/bin/sh\ncat\necho \"$0\" >&2\n");
+        let streams = [b".in".as_slice(), b".out", b".err"].map(|suffix| sandbox.at(with(suffix)));
+        let mut call = wrapper(&sandbox, streams);
+        call.arg(&command);
+        let (running, starter) = start(call);
+        assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+        assert_eq!(running.end().code, Some(0));
+        assert_eq!(fs::read(sandbox.at(with(b".out"))).unwrap(), b"input");
+        assert_eq!(fs::read(sandbox.at(with(b".err"))).unwrap(), [command.as_bytes(), b"\n"].concat());
+        assert!(!sandbox.has("pwned"));
+    }
+}
+
+#[test]
+fn what_cannot_be_executed_is_explained_with_the_errno() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.at("plain"), "#!/bin/sh\n").unwrap();
+    let cases = [
+        (sandbox.at("missing"), "No such file or directory"),
+        (sandbox.at("plain"), "Permission denied"),
+        (sandbox.path.clone().into(), "Permission denied"),
+        (sandbox.executable("interpreter", "#!/nonexistent\n"), "No such file or directory"),
+        (sandbox.executable("text", "echo no interpreter line\n"), "Exec format error"),
+        (sandbox.executable("empty", ""), "Exec format error"),
+        (sandbox.executable("binary", "\u{7f}ELF"), "Exec format error"),
+        ("true".into(), "No such file or directory"), // no search along PATH
+        ("".into(), "No such file or directory"),
+    ];
+    for (command, why) in cases {
+        let mut call = job(&sandbox, [&command]);
+        call.env("PATH", "/bin:/usr/bin");
+        assert_eq!(refusal(&sandbox, call, NOTHING, &[]), format!("execve error: {why}"), "{command:?}");
+        assert_eq!(sandbox.read("err"), b"", "{command:?}: the wrapper's trouble is not the job's output");
+    }
+    let long = job(&sandbox, [OsString::from("/".to_owned() + &"x/".repeat(4000))]);
+    expect_words(&refusal(&sandbox, long, NOTHING, &[]), &["execve error: ", "too long"]);
+}
+
+#[test]
+fn more_than_the_kernel_takes_is_explained() {
+    let sandbox = Sandbox::new();
+    let one_large = [b"A=".to_vec(), vec![b'x'; 131_072], vec![0]].concat();
+    let many = [(0..300_000).flat_map(|n| format!("A{n}=1 ").into_bytes()).collect(), vec![0]].concat();
+    for raw in [one_large, many] {
+        let call = marking_job(&sandbox, names(["/dev/null"; 3]));
+        expect_words(&refusal(&sandbox, call, &raw, &[]), &["execve error: ", "too long"]);
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// The environment
+// ---------------------------------------------------------------------------------------------------------------------------
+
+fn set_of(listed: &[u8]) -> BTreeSet<Vec<u8>> {
+    listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()
+}
+
+fn golden(name: &str) -> Vec<serde_json::Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name);
+    let file: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    file["cases"].as_array().unwrap().clone()
+}
+
+fn from_hex(value: &serde_json::Value) -> Vec<u8> {
+    let digits = value.as_str().unwrap_or_default().as_bytes();
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn all_from_hex(value: &serde_json::Value) -> Vec<Vec<u8>> {
+    value.as_array().unwrap().iter().map(from_hex).collect()
+}
+
+/// What the job's environment is for this base and buffer, or the text.
+fn environment_of_a_job(sandbox: &Sandbox, base: &[Vec<u8>], raw: &[u8]) -> Result<BTreeSet<Vec<u8>>, String> {
+    let out = sandbox.at("out");
+    let mut call = wrapper(sandbox, ["unused"]);
+    let argv = [b"wrapper".as_slice(), b"/dev/null", out.as_bytes(), b"/dev/null", b"/usr/bin/env", b"-0"];
+    raw::exactly(&mut call, &argv, base);
+    let (running, starter) = start(call);
+    let outcome = starter.start_job(raw, &[]);
+    let ended = running.end();
+    assert_eq!((ended.code, ended.printed.as_str()), (Some(i32::from(outcome.is_err())), ""));
+    let listed = outcome.map(|()| sandbox.read("out"))?;
+    let entries = set_of(&listed);
+    assert_eq!(entries.len(), listed.iter().filter(|byte| **byte == 0).count(), "an entry is empty or there twice");
+    Ok(entries)
+}
+
+/// What an error text of the original is about.
+fn named_by_the_original(error: &[u8]) -> &[u8] {
+    let about = |front: &[u8], back: &[u8]| error.strip_prefix(front)?.strip_suffix(back);
+    about(b"Unbalanced quote starting here: ", b"")
+        .or_else(|| about(b"ERROR: Missing '=' after environment variable '", b"'."))
+        .or_else(|| about(b"ERROR: missing variable in '", b"'."))
+        .unwrap_or(error)
+}
+
+#[test]
+fn every_golden_case_gives_the_job_the_environment_that_the_original_gave_it() {
+    let sandbox = Sandbox::new();
+    let cases = golden("env_merge.json");
+    assert_eq!(cases.len(), 620);
+    let (mut accepted, mut refused) = (0, 0);
+    for case in cases {
+        let (id, raw) = (&case["id"], from_hex(&case["raw"]));
+        let ours = environment_of_a_job(&sandbox, &all_from_hex(&case["base"]), &raw);
+        if raw.iter().position(|byte| *byte == 0) != raw.len().checked_sub(1) {
+            // The one deliberate difference: the original cut the buffer at its first NUL, or read past its end.
+            expect_words(&ours.expect_err("a NUL inside"), &["NUL"]);
+            refused += 1;
+        } else if case["accepted"] == true {
+            assert_eq!(ours, Ok(all_from_hex(&case["env"]).into_iter().collect()), "{id}");
+            accepted += 1;
+        } else {
+            let why = ours.expect_err("the original refused it");
+            let error = from_hex(&case["error"]);
+            let named = Escaped(named_by_the_original(&error)).to_string();
+            let shown = &why[why.find('"').unwrap_or_else(|| panic!("{id}: {why}"))..];
+            let cut = why.len() == limits::CHANNEL_ERROR_BYTES;
+            assert!(shown == named || cut && named.starts_with(shown), "{id}: {why} is not about {named}");
+            refused += 1;
+        }
+    }
+    assert!(accepted > 400 && refused > 150, "{accepted} {refused}");
+}
+
+#[test]
+fn what_the_original_starter_sends_arrives() {
+    let sandbox = Sandbox::new();
+    let cases = golden("env_encode.json");
+    assert_eq!(cases.len(), 200);
+    for case in cases {
+        let raw = [from_hex(&case["raw_sent"]), vec![0]].concat();
+        let ours = environment_of_a_job(&sandbox, &[], &raw);
+        if case["roundtrip_ok"] == true {
+            assert_eq!(ours, Ok(all_from_hex(&case["roundtrip_env"]).into_iter().collect()), "{}", case["id"]);
+        } else {
+            assert!(ours.is_err(), "{}", case["id"]);
+        }
+    }
+}
+
+#[test]
+fn the_starters_secrets_are_dropped_and_all_else_is_kept() {
+    let sandbox = Sandbox::new();
+    let raw = b"CONDOR_INHERIT='1 2' CONDOR_PRIVATE_INHERIT=3 CONDOR_PRIVATE_SHARED_PORT_COOKIE=4 CONDOR_INHERIT2=5 \
+        CONDOR_PRIVATE=6 condor_inherit=7 LD_PRELOAD=8 X509_USER_PROXY=9 PATH= CONDOR_INHERIT=again\0";
+    let expected =
+        b"CONDOR_INHERIT2=5\0CONDOR_PRIVATE=6\0condor_inherit=7\0LD_PRELOAD=8\0X509_USER_PROXY=9\0PATH=\0HOME=/h\0CONDOR_PRIVATE_INHERIT=kept\0";
+    // What the switcher itself has let through is the site's decision.
+    let base = [b"PATH=/bin".to_vec(), b"HOME=/h".to_vec(), b"CONDOR_PRIVATE_INHERIT=kept".to_vec()];
+    assert_eq!(environment_of_a_job(&sandbox, &base, raw), Ok(set_of(expected)));
+}
+
+#[test]
+fn a_bad_environment_is_explained_on_the_fresh_socket() {
+    let a_million = b"A=1 ".repeat(1_000_000);
+    let cases: Vec<(&str, Vec<u8>, &str)> = vec![
+        ("empty", b"".to_vec(), "does not end with a NUL"),
+        ("one byte that is no NUL", b"A".to_vec(), "does not end with a NUL"),
+        ("no final NUL", b"A=1".to_vec(), "does not end with a NUL"),
+        ("a NUL inside", b"A=1\0B=2\0".to_vec(), "NUL inside"),
+        ("NULs only", b"\0\0".to_vec(), "NUL inside"),
+        ("a million variables", [a_million, vec![0]].concat(), "more than"),
+        ("a quote that is not closed", b"A=1 B='2\n\0".to_vec(), "\"'2\\x0a\""),
+        ("escape sequences", b"\x1b[2J%n\xff\0".to_vec(), "\"\\x1b[2J%n\\xff\""),
+        ("a long entry", [vec![0xff; 200_000], vec![0]].concat(), "no '='"),
+        ("a long open quote", [b"'".to_vec(), vec![b'\n'; 200_000], vec![0]].concat(), "not closed"),
+    ];
+    for (what, raw, why) in cases {
+        let sandbox = Sandbox::new();
+        let (read, write) = io::pipe().unwrap();
+        let call = marking_job(&sandbox, names(["-", "-", "/dev/null"]));
+        let text = refusal(&sandbox, call, &raw, &[read.as_fd(), write.as_fd()]);
+        assert!(text.contains(why), "{what}: {text}");
+    }
+}
+
+#[test]
+fn the_bounds_of_the_environment_are_exact() {
+    let sandbox = Sandbox::new();
+    // 786,432 times the same variable: the most that is taken, and one is left of it.
+    let most = |count: usize| [b"A= ".repeat(count), vec![0]].concat();
+    assert_eq!(environment_of_a_job(&sandbox, &[], &most(limits::ENVIRONMENT_ENTRIES)), Ok(set_of(b"A=\0")));
+    let why = environment_of_a_job(&sandbox, &[], &most(limits::ENVIRONMENT_ENTRIES + 1)).unwrap_err();
+    expect_words(&why, &["more than 786432 variables"]);
+
+    let largest = |size: usize| [vec![b' '; size - 4], b"B=1\0".to_vec()].concat();
+    assert_eq!(environment_of_a_job(&sandbox, &[], &largest(limits::ENVIRONMENT_BYTES)), Ok(set_of(b"B=1\0")));
+    let why = environment_of_a_job(&sandbox, &[], &largest(limits::ENVIRONMENT_BYTES + 1)).unwrap_err();
+    expect_words(&why, &["larger than 6291456 bytes"]);
+}
+
+#[test]
+fn a_length_that_is_not_kept_costs_neither_memory_nor_the_text() {
+    for (length, sent, why) in [
+        (-1, &b""[..], "negative"),
+        (-1, b"A=1\0", "negative"),
+        (i32::MIN, b"", "negative"),
+        (0, b"", "does not end with a NUL"),
+        (i32::MAX, b"", "larger than"),
+        (i32::MAX, b"A=1\0", "larger than"),
+        (limits::ENVIRONMENT_BYTES as i32 + 1, b"A=1\0", "larger than"),
+        (100, b"A=1\0", "before"),
+        (5, b"", "before"),
+        (2, b"A=1\0", "does not end with a NUL"),
     ] {
-        let ran = sandbox.run([command], b"PATH=/bin\0");
-        assert_eq!((ran.shown(), ran.status.code()), (format!("execve error: {text}"), Some(1)));
+        for passed in [false, true] {
+            let sandbox = Sandbox::new();
+            let first = if passed { "-" } else { "/dev/null" };
+            let (running, mut starter) = start(marking_job(&sandbox, names([first, "/dev/null", "/dev/null"])));
+            starter.expect_hello();
+            starter.send_length(length);
+            starter.send_bytes(sent);
+            running.await_sleep();
+            let status = fs::read_to_string(running.proc("status")).unwrap();
+            let peak: u32 = field(&status, "VmHWM").split(' ').next().unwrap().parse().unwrap();
+            assert!(peak < 4096, "{length}: {peak} KiB");
+            if passed {
+                // Also a socket; the last one counts.
+                starter.send_descriptor(&UnixStream::pair().unwrap().0);
+            }
+            let text = starter.send_fresh_socket().outcome().expect_err("a text");
+            assert!(text.contains(why), "{length}, {sent:?}: {text}");
+            expect_no_job(&sandbox, running);
+        }
     }
 }
 
 #[test]
-fn r12_the_end_of_file_comes_although_an_ancestor_holds_the_first_socket() {
+fn an_ordinary_job_costs_little_memory() {
     let sandbox = Sandbox::new();
-    let out = sandbox.path("job.out");
-    // A lingering switcher: it waits, and keeps what it was given.
-    let mut lingering = Command::new("/bin/sh");
-    lingering.args([
-        "-c",
-        "exec 3<&0; \"$@\" <&3 3<&- & wait; sleep 3",
-        "sh",
-        WRAPPER,
-        "/dev/null",
-        out.to_str().unwrap(),
-        "/dev/null",
-    ]);
-    lingering.args(["/bin/sleep", "2"]).current_dir(&sandbox.0).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut starter = Starter::start(&mut lingering);
-    let began = std::time::Instant::now();
-    starter.hello();
-    starter.environment(b"\0");
-    assert_eq!(starter.fresh(), b"");
-    // The job sleeps for two seconds more.
-    assert!(began.elapsed() < std::time::Duration::from_millis(1900), "{:?}", began.elapsed());
-    assert!(starter.end().success());
+    let (running, mut starter) = start(job(&sandbox, ["/bin/true"]));
+    starter.expect_hello();
+    let mut raw: Vec<u8> = (0..1000).flat_map(|n| format!("VARIABLE_{n}='{}' ", "x".repeat(80)).into_bytes()).collect();
+    raw.push(0);
+    starter.send_environment(&raw);
+    running.await_sleep();
+    let status = fs::read_to_string(running.proc("status")).unwrap();
+    let peak: u32 = field(&status, "VmHWM").split(' ').next().unwrap().parse().unwrap();
+    assert!(peak < 4096, "{peak} KiB");
+    assert_eq!(starter.send_fresh_socket().outcome(), Ok(()));
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// The descriptors
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn files_pipes_sockets_and_terminals_can_be_passed() {
+    let sandbox = Sandbox::new();
+    let (_master, slave) = terminal();
+    let (socket, _other) = UnixStream::pair().unwrap();
+    let null = File::options().read(true).write(true).open("/dev/null").unwrap();
+    let (pipe, _end) = io::pipe().unwrap();
+    let (_begin, end) = io::pipe().unwrap();
+    let file = File::create(sandbox.at("file")).unwrap();
+    for descriptor in [slave.as_fd(), socket.as_fd(), null.as_fd()] {
+        let (running, starter) = start(wrapper(&sandbox, ["-", "-", "-", "/bin/true"]));
+        assert_eq!(starter.start_job(NOTHING, &[descriptor; 3]), Ok(()));
+        assert_eq!(running.end().code, Some(0));
+    }
+    let (running, starter) = start(wrapper(&sandbox, ["-", "-", "-", "/bin/true"]));
+    assert_eq!(starter.start_job(NOTHING, &[pipe.as_fd(), end.as_fd(), file.as_fd()]), Ok(()));
+    assert_eq!(running.end().code, Some(0));
 }
 
 #[test]
-fn r4_a_working_directory_of_somebody_else_is_refused() {
+fn what_cannot_be_a_standard_stream_is_refused() {
     let sandbox = Sandbox::new();
-    let elsewhere = if rustix::process::geteuid().is_root() { "/proc/1/task" } else { "/" };
-    let mut wrapper = sandbox.wrapper(["/dev/null"; 3], ["/bin/true"]);
-    if rustix::process::geteuid().is_root() {
-        std::os::unix::fs::chown(&sandbox.0, Some(65_534), None).unwrap();
+    fs::write(sandbox.at("file"), "kept").unwrap();
+    let opened = |name: &str, flags: OFlags| open(sandbox.at(name), flags | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    let (pipe, end) = io::pipe().unwrap();
+    let cases: [(OwnedFd, &[usize], &str); 6] = [
+        (opened("file", OFlags::PATH), &[0, 1, 2], "O_PATH"),
+        (opened("", OFlags::RDONLY), &[0, 1, 2], "directory"),
+        (opened("file", OFlags::WRONLY), &[0], "not readable"),
+        (opened("file", OFlags::RDONLY), &[1, 2], "not writable"),
+        (pipe.into(), &[1, 2], "not writable"),
+        (end.into(), &[0], "not readable"),
+    ];
+    for (descriptor, places, why) in cases {
+        for &place in places {
+            let mut words = ["/dev/null"; 3];
+            words[place] = "-";
+            let text = refusal(&sandbox, marking_job(&sandbox, names(words)), NOTHING, &[descriptor.as_fd()]);
+            expect_words(&text, &[STREAMS[place], why]);
+        }
+    }
+    assert_eq!(sandbox.read("file"), b"kept");
+}
+
+/// A name, what is sent with this descriptor at hand, and what the wrapper says to it.
+type OddMessage = (&'static str, fn(&mut Starter, &OwnedFd), &'static str);
+
+/// What a message can be instead of one NUL with one descriptor.
+fn odd_messages() -> [OddMessage; 7] {
+    [
+        ("no descriptor", |starter, _| starter.send_bytes(&[0]), "has no descriptor"),
+        ("two descriptors", |starter, fd| starter.send_message(&[0], &[fd.as_fd(); 2]), "more than one descriptor"),
+        (
+            "as many as there can be",
+            |starter, fd| starter.send_message(&[0], &[fd.as_fd(); MOST_DESCRIPTORS]),
+            "more than one descriptor",
+        ),
+        ("another byte", |starter, fd| starter.send_message(&[1], &[fd.as_fd()]), "is not a NUL"),
+        ("two bytes", |starter, fd| starter.send_message(&[0, 0], &[fd.as_fd()]), "descriptor"),
+        ("a hundred bytes", |starter, fd| starter.send_message(&[0; 100], &[fd.as_fd()]), "descriptor"),
+        ("credentials", |starter, _| starter.send_credentials(), "has no descriptor"),
+    ]
+}
+
+#[test]
+fn a_message_that_is_not_one_nul_with_one_descriptor_is_explained_on_the_fresh_socket() {
+    for place in 0..3 {
+        for (what, send, why) in odd_messages() {
+            let sandbox = Sandbox::new();
+            let null: OwnedFd = File::options().read(true).write(true).open("/dev/null").unwrap().into();
+            let (running, mut starter) = start(marking_job(&sandbox, names(["-"; 3])));
+            starter.expect_hello();
+            starter.send_environment(NOTHING);
+            for at in 0..3 {
+                if at == place {
+                    send(&mut starter, &null);
+                } else {
+                    starter.send_descriptor(&null);
+                }
+            }
+            let text = starter.send_fresh_socket().outcome().expect_err(what);
+            assert!(text.contains(why), "{place}, {what}: {text}");
+            expect_no_job(&sandbox, running);
+        }
+    }
+}
+
+#[test]
+fn an_odd_message_with_the_fresh_socket_starts_no_job() {
+    for (what, send, why) in odd_messages() {
+        let sandbox = Sandbox::new();
+        let (fresh, theirs) = Fresh::new();
+        let (running, mut starter) = start(marking_job(&sandbox, names(["/dev/null"; 3])));
+        starter.expect_hello();
+        starter.send_environment(NOTHING);
+        send(&mut starter, &theirs);
+        drop(theirs);
+        starter.fall_silent();
+        // Where a socket came, the text comes there, else on the first one.
+        let (heard, first) = (fresh.outcome(), starter.rest());
+        let text = match heard {
+            Err(heard) => {
+                assert_eq!(first, b"", "{what}");
+                assert_eq!(running.end().code, Some(1), "{what}");
+                heard
+            }
+            Ok(()) => {
+                expect_printed(&sandbox, running, "descriptor");
+                text(&first)
+            }
+        };
+        assert!(text.contains(why) || text.contains("more than was agreed"), "{what}: {text}");
+        assert!(!sandbox.has("started"), "{what}");
+    }
+}
+
+#[test]
+fn a_fresh_socket_that_is_none_is_explained_on_the_first() {
+    let sandbox = Sandbox::new();
+    let (datagrams, _) = UnixDatagram::pair().unwrap();
+    for other in [OwnedFd::from(File::open("/dev/null").unwrap()), datagrams.into()] {
+        let (running, mut starter) = start(marking_job(&sandbox, names(["/dev/null"; 3])));
+        starter.expect_hello();
+        starter.send_environment(NOTHING);
+        starter.send_descriptor(&other);
+        starter.fall_silent();
+        expect_words(&text(&starter.rest()), &["fresh socket"]);
+        expect_printed(&sandbox, running, "fresh socket");
+    }
+}
+
+#[test]
+fn descriptors_among_the_environment_are_closed_and_refused() {
+    let sandbox = Sandbox::new();
+    let (running, mut starter) = start(marking_job(&sandbox, names(["/dev/null"; 3])));
+    let (read, write) = io::pipe().unwrap();
+    starter.expect_hello();
+    starter.send_length(4);
+    starter.send_message(b"A=1\0", &[write.as_fd(); 20]);
+    drop(write);
+    running.await_sleep();
+    let mut none = Vec::new();
+    (&read).read_to_end(&mut none).expect("nobody holds the pipe any more");
+    let text = starter.send_fresh_socket().outcome().expect_err("a text");
+    expect_words(&text, &["descriptor"]);
+    expect_no_job(&sandbox, running);
+}
+
+#[test]
+fn a_tight_limit_on_descriptors_is_explained() {
+    let null: OwnedFd = File::options().read(true).write(true).open("/dev/null").unwrap().into();
+    let passing = names(["-"; 3]);
+    let naming = names(["/dev/null"; 3]);
+    // 0, 1, 2 and the socket are 4; where the fresh socket still finds a place, the text comes there.
+    for (limit, words, passed, why) in [
+        (5, passing, 3, "no descriptor is free"),
+        (6, passing, 3, "no descriptor is free"),
+        (5, naming, 0, "(os error 24)"),
+        (6, naming, 0, "(os error 24)"),
+        (7, naming, 0, "(os error 24)"),
+    ] {
+        let sandbox = Sandbox::new();
+        let call = limited(marking_job(&sandbox, words), Resource::Nofile, limit);
+        expect_words(&refusal(&sandbox, call, NOTHING, &vec![null.as_fd(); passed]), &[why]);
+    }
+    // Here it is the fresh socket that finds none.
+    for (limit, words, passed) in [(4, passing, 3), (7, passing, 3), (4, naming, 0)] {
+        let sandbox = Sandbox::new();
+        let (running, mut starter) = start(limited(marking_job(&sandbox, words), Resource::Nofile, limit));
+        starter.expect_hello();
+        starter.send_environment(NOTHING);
+        (0..passed).for_each(|_| starter.send_descriptor(&null));
+        let fresh = starter.send_fresh_socket();
+        starter.fall_silent();
+        expect_words(&text(&starter.rest()), &["no descriptor is free"]);
+        expect_printed(&sandbox, running, "no descriptor is free");
+        drop(fresh);
+    }
+    let sandbox = Sandbox::new();
+    let (running, _starter) = start(limited(marking_job(&sandbox, naming), Resource::Nofile, 3));
+    expect_printed(&sandbox, running, "cannot take the socket");
+    for words in [passing, naming] {
+        let sandbox = Sandbox::new();
+        let (running, starter) = start(limited(marking_job(&sandbox, words), Resource::Nofile, 8));
+        let passed = if words == passing { 3 } else { 0 };
+        assert_eq!(starter.start_job(NOTHING, &vec![null.as_fd(); passed]), Ok(()));
+        drop(running);
+    }
+}
+
+#[test]
+fn an_fd_0_that_is_not_the_starters_socket_is_an_error_on_stderr() {
+    let sandbox = Sandbox::new();
+    let (datagrams, _one) = UnixDatagram::pair().unwrap();
+    let (pipe, _two) = io::pipe().unwrap();
+    let inputs: [OwnedFd; 3] = [File::open("/dev/null").unwrap().into(), datagrams.into(), pipe.into()];
+    for input in inputs {
+        let running = start_with(marking_job(&sandbox, names(["/dev/null"; 3])), input);
+        expect_printed(&sandbox, running, "standard input is not the Starter's socket");
+    }
+}
+
+#[test]
+fn all_eight_combinations_of_closed_standard_descriptors() {
+    for closed in common::subsets_of_0_1_2() {
+        for passed in [false, true] {
+            let sandbox = Sandbox::new();
+            let mut call = if passed {
+                let mut call = wrapper(&sandbox, ["-"; 3]);
+                call.args(["/bin/ls", "/proc/self/fd"]);
+                call
+            } else {
+                job(&sandbox, ["/bin/ls", "/proc/self/fd"])
+            };
+            let list = closed.clone();
+            raw::before_exec(&mut call, move || {
+                list.iter().for_each(|descriptor| raw::close(*descriptor));
+                Ok(())
+            });
+            let (running, starter) = start(call);
+            if closed.contains(&0) {
+                let ended = running.end();
+                assert_eq!(ended.code, Some(1), "{closed:?}");
+                assert_eq!(ended.printed.contains("not the Starter's socket"), !closed.contains(&2), "{closed:?}");
+                assert_eq!(starter.rest(), b"", "{closed:?}");
+                assert!(!sandbox.has("out"), "{closed:?}");
+                continue;
+            }
+            let descriptors = [
+                File::open("/dev/null").unwrap(),
+                File::create(sandbox.at("out")).unwrap(),
+                File::create(sandbox.at("err")).unwrap(),
+            ];
+            let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+            assert_eq!(starter.start_job(NOTHING, if passed { &borrowed } else { &[] }), Ok(()), "{closed:?}");
+            let ended = running.end();
+            assert_eq!((ended.code, ended.printed.as_str()), (Some(0), ""), "{closed:?}");
+            // The last one is the directory itself.
+            assert_eq!(sandbox.read("out"), b"0\n1\n2\n3\n", "{closed:?}");
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// Files by name
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn output_files_are_created_closed_to_others_or_truncated_with_their_mode() {
+    for (umask, mode) in [(0o022, 0o600), (0, 0o600), (0o277, 0o400), (0o777, 0)] {
+        let sandbox = Sandbox::new();
+        fs::write(sandbox.at("err"), "an old and long text").unwrap();
+        fs::set_permissions(sandbox.at("err"), fs::Permissions::from_mode(0o640)).unwrap();
+        let mut call = job(&sandbox, ["/bin/sh", "-c", "echo new >&2"]);
+        raw::before_exec(&mut call, move || {
+            rustix::process::umask(Mode::from_raw_mode(umask));
+            Ok(())
+        });
+        let (running, starter) = start(call);
+        assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+        assert_eq!(running.end().code, Some(0));
+        assert_eq!(fs::metadata(sandbox.at("out")).unwrap().mode() & 0o7777, mode, "umask {umask:o}");
+        assert_eq!(fs::metadata(sandbox.at("err")).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(sandbox.read("err"), b"new\n");
+    }
+}
+
+#[test]
+fn one_name_for_two_streams_is_opened_twice() {
+    let sandbox = Sandbox::new();
+    let both = sandbox.at("both");
+    let mut call = wrapper(&sandbox, ["/dev/null".into(), both.clone(), both]);
+    call.args(["/bin/sh", "-c", "printf 123456; printf ab >&2"]);
+    let (running, starter) = start(call);
+    assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+    assert_eq!(running.end().code, Some(0));
+    assert_eq!(sandbox.read("both"), b"ab3456");
+}
+
+#[test]
+fn named_streams_block_again_when_the_job_has_them() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.at("in"), "").unwrap();
+    let mut call = wrapper(&sandbox, [sandbox.at("in"), sandbox.at("out"), sandbox.at("err")]);
+    call.args(["/bin/cat", "/proc/self/fdinfo/0", "/proc/self/fdinfo/1", "/proc/self/fdinfo/2"]);
+    let listed = output(&sandbox, call);
+    let flags: Vec<u32> = listed
+        .lines()
+        .filter_map(|line| u32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok())
+        .map(|flags| flags & (OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::RWMODE).bits())
+        .collect();
+    assert_eq!(flags, [OFlags::RDONLY, OFlags::WRONLY, OFlags::WRONLY].map(|flags| flags.bits()));
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_without_waiting_for_it() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.at("victim"), "kept").unwrap();
+    mknodat(CWD, sandbox.at("fifo"), FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+    fs::create_dir(sandbox.at("directory")).unwrap();
+    symlink(sandbox.at("victim"), sandbox.at("link")).unwrap();
+    symlink("victim", sandbox.at("relative")).unwrap();
+    symlink(sandbox.at("nowhere"), sandbox.at("dangling")).unwrap();
+    symlink("/dev/null", sandbox.at("null")).unwrap();
+    let _listener = UnixListener::bind(sandbox.at("socket")).unwrap();
+    let (_master, slave) = terminal();
+    let terminal = fs::read_link(format!("/proc/self/fd/{}", slave.as_raw_fd())).unwrap().into_os_string();
+    let cases = [
+        (sandbox.at("fifo"), "not a regular file", "not a regular file"),
+        (sandbox.at("directory"), "not a regular file", "directory"),
+        (sandbox.at("link"), "symbolic link", "symbolic link"),
+        (sandbox.at("relative"), "symbolic link", "symbolic link"),
+        (sandbox.at("dangling"), "symbolic link", "symbolic link"),
+        (sandbox.at("null"), "symbolic link", "symbolic link"),
+        (sandbox.at("socket"), "not a regular file", "not a regular file"),
+        (terminal, "not a regular file", "not a regular file"),
+        ("/dev/zero".into(), "not a regular file", "not a regular file"),
+        ("/dev/full".into(), "not a regular file", "not a regular file"),
+        ("/dev/tty".into(), "not a regular file", "not a regular file"),
+        (sandbox.at("missing/file"), "No such file or directory", "No such file or directory"),
+        ("".into(), "No such file or directory", "No such file or directory"),
+    ];
+    for (name, for_input, for_output) in &cases {
+        for (place, stream) in STREAMS.iter().enumerate() {
+            let mut words = names(["/dev/null"; 3]);
+            words[place] = name;
+            let begin = Instant::now();
+            let text = refusal(&sandbox, marking_job(&sandbox, words), NOTHING, &[]);
+            expect_words(&text, &[stream, if place == 0 { for_input } else { for_output }]);
+            assert!(begin.elapsed() < Duration::from_secs(10), "{name:?}");
+        }
+    }
+    let missing = sandbox.at("missing");
+    let call = marking_job(&sandbox, [&missing, OsStr::new("/dev/null"), OsStr::new("/dev/null")]);
+    expect_words(&refusal(&sandbox, call, NOTHING, &[]), &["standard input", "No such file"]);
+    assert_eq!(sandbox.read("victim"), b"kept");
+    assert!(!sandbox.has("nowhere") && !sandbox.has("missing"));
+    assert!(fs::metadata("/dev/null").unwrap().mode() & 0o170_000 == 0o020_000);
+}
+
+#[test]
+fn the_reason_is_told_however_long_the_name_is() {
+    let sandbox = Sandbox::new();
+    let name = sandbox.at(bytes(&[0xff; 255]));
+    symlink("/dev/null", &name).unwrap();
+    let null = OsStr::new("/dev/null");
+    let text = refusal(&sandbox, marking_job(&sandbox, [null, &name, null]), NOTHING, &[]);
+    expect_words(&text, &["standard output", "symbolic link"]);
+}
+
+// ---------------------------------------------------------------------------------------------------------------------------
+// What the job inherits
+// ---------------------------------------------------------------------------------------------------------------------------
+
+#[test]
+fn signals_are_as_a_program_expects_them_and_nothing_is_confined() {
+    let sandbox = Sandbox::new();
+    let mut call = job(&sandbox, ["/bin/cat", "/proc/self/status"]);
+    raw::before_exec(&mut call, || {
+        rustix::process::umask(Mode::from_raw_mode(0o013));
+        raw::close_ears();
+        Ok(())
+    });
+    let status = output(&sandbox, call);
+    for mask in ["SigPnd", "SigBlk", "SigIgn", "SigCgt"] {
+        assert_eq!(field(&status, mask), "0000000000000000", "{mask}");
+    }
+    let own = fs::read_to_string("/proc/self/status").unwrap();
+    for same in [
+        "Uid",
+        "Gid",
+        "Groups",
+        "NoNewPrivs",
+        "Seccomp",
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "Cpus_allowed",
+    ] {
+        assert_eq!(field(&status, same), field(&own, same), "{same}");
+    }
+    assert_eq!(field(&status, "Umask"), "0013");
+}
+
+#[test]
+fn only_0_1_and_2_are_open() {
+    let sandbox = Sandbox::new();
+    let mut call = job(&sandbox, ["/bin/ls", "/proc/self/fd"]);
+    raw::before_exec(&mut call, || {
+        for _ in 0..300 {
+            std::mem::forget(rustix::io::dup(rustix::stdio::stdin())?);
+        }
+        Ok(())
+    });
+    assert_eq!(output(&sandbox, call), "0\n1\n2\n3\n", "the last one is the directory itself");
+}
+
+#[test]
+fn process_session_directory_and_limits_stay() {
+    let sandbox = Sandbox::new();
+    let mut call = job(&sandbox, ["/bin/cat", "/proc/self/stat", "/proc/self/limits"]);
+    raw::before_exec(&mut call, || {
+        rustix::process::setsid()?;
+        for (resource, current, maximum) in
+            [(Resource::Nofile, 77, 99), (Resource::Core, 0, 5), (Resource::Fsize, 1 << 20, 1 << 30)]
+        {
+            setrlimit(resource, Rlimit { current: Some(current), maximum: Some(maximum) })?;
+        }
+        Ok(())
+    });
+    let (running, starter) = start(call);
+    let pid = running.child.id().to_string();
+    assert_eq!(starter.start_job(NOTHING, &[]), Ok(()));
+    assert_eq!(running.end().code, Some(0));
+    let listed = String::from_utf8(sandbox.read("out")).unwrap();
+    let numbers: Vec<_> = listed.lines().next().unwrap().split(' ').collect();
+    assert_eq!((numbers[0], numbers[5]), (&pid[..], &pid[..]), "process and session");
+    for (limit, expected) in
+        [("Max open files", "77 99"), ("Max core file size", "0 5"), ("Max file size", "1048576 1073741824")]
+    {
+        let words: Vec<_> = field(&listed, limit).split_whitespace().take(2).collect();
+        assert_eq!(words.join(" "), expected, "{limit}");
+    }
+    let where_it_is = output(&sandbox, job(&sandbox, ["/bin/readlink", "/proc/self/cwd"]));
+    assert_eq!(Path::new(where_it_is.trim_end()), sandbox.path.canonicalize().unwrap());
+}
+
+#[test]
+fn there_is_no_controlling_terminal() {
+    for leader in [true, false] {
+        let sandbox = Sandbox::new();
+        let (_master, slave) = terminal();
+        let script = "cat /proc/self/stat; if (: < /dev/tty) 2> /dev/null; then echo terminal; fi; exit 0";
+        let mut call = if leader {
+            job(&sandbox, ["/bin/sh", "-c", script])
+        } else {
+            // A session's leader that is not the wrapper, and stays.
+            let mut call = Command::new("/bin/sh");
+            call.env_clear().current_dir(&sandbox.path).args([
+                "-c",
+                "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait $!",
+                "sh",
+            ]);
+            call.args([WRAPPER.into(), OsString::from("/dev/null"), sandbox.at("out"), sandbox.at("err")]);
+            call.args(["/bin/sh", "-c", script]);
+            call
+        };
+        raw::before_exec(&mut call, move || {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(&slave)?;
+            Ok(())
+        });
+        let stat = output(&sandbox, call);
+        let terminal = stat.lines().next().unwrap().rsplit(") ").next().unwrap().split(' ').nth(4).unwrap();
+        assert_eq!(terminal, "0", "{leader}: {stat}");
+        assert_eq!(stat.lines().count(), 1, "{leader}: {stat}");
+    }
+}
+
+#[test]
+fn the_working_directory_has_to_be_the_accounts_own() {
+    let sandbox = Sandbox::new();
+    let foreign = if geteuid().is_root() {
+        let directory = sandbox.at("foreign");
+        fs::create_dir(&directory).unwrap();
+        chown(&directory, Some(12345), None).unwrap();
+        PathBuf::from(directory)
     } else {
-        wrapper.current_dir(elsewhere);
+        "/".into()
+    };
+    let mut call = marking_job(&sandbox, names(["/dev/null"; 3]));
+    call.current_dir(foreign);
+    expect_words(&refusal(&sandbox, call, NOTHING, &[]), &["working directory", "uid"]);
+}
+
+#[test]
+fn nobody_traces_the_wrapper_and_the_job_is_an_ordinary_process() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let (mut starter, theirs) = Starter::new();
+    let running = site
+        .call("condor_glexec_job_wrapper")
+        .account(GREG)
+        .args(["/dev/null", "/dev/null", "/dev/null", "/bin/sleep", "600"])
+        .cwd(&sandbox.path)
+        .input(theirs)
+        .start();
+    // Whose a process' files in /proc are: root's while it must not be looked into, else its account's.
+    let environ = format!("/proc/{}/environ", running.pid());
+    starter.expect_hello();
+    assert_eq!(fs::metadata(&environ).unwrap().uid(), 0, "the wrapper can be traced");
+    starter.send_environment(b"SECRET=1\0");
+    assert_eq!(starter.send_fresh_socket().outcome(), Ok(()));
+    assert_eq!(fs::metadata(&environ).unwrap().uid(), GREG.uid(), "the job cannot look at itself");
+    let mut running = running;
+    running.kill();
+    assert_eq!(running.finish().signal, Some(9));
+}
+
+impl Starter {
+    /// One NUL with this process' credentials instead of a descriptor.
+    fn send_credentials(&mut self) {
+        let own = UCred { pid: getpid(), uid: geteuid(), gid: getegid() };
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmCredentials(own)));
+        assert_eq!(sendmsg(self, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL), Ok(1));
     }
-    sandbox.finish(wrapper, b"\0").refused(&["the working directory belongs to uid"]);
 }

@@ -6,13 +6,14 @@ use crate::connection::wait_for;
 use crate::limits;
 use core::fmt::{self, Display, Formatter};
 use core::mem::MaybeUninit;
+use core::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketType, recvmsg, send, sockopt,
 };
 use std::io::IoSliceMut;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 /// What the wrapper says first.
@@ -21,6 +22,9 @@ pub const HELLO: u32 = 0xdead_beef;
 /// How much is thrown away at a time.
 const DISCARD_BYTES: usize = 4096;
 
+/// The Starter sends everything without waiting, so that a silence of this length means that nothing more will come.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// Room for the descriptors of one message: one is allowed, a few more are taken to be closed.
 const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(8));
 
@@ -28,6 +32,8 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(8));
 pub struct Channel {
     socket: OwnedFd,
     until: Instant,
+    /// The last stream socket that came with what is not of the agreed form: perhaps the fresh one.
+    stray: Option<OwnedFd>,
 }
 
 /// What is wrong with the channel.
@@ -37,8 +43,8 @@ pub enum Trouble {
     Closed,
     /// The Starter was silent for longer than [`limits::CHANNEL_DEADLINE`].
     Late,
-    /// A message is not one NUL with one descriptor; says what it is.
-    Message(&'static str),
+    /// What came is not of the agreed form; says what it is.
+    Malformed(&'static str),
     /// The kernel refused.
     System(Errno),
 }
@@ -48,7 +54,7 @@ impl Display for Trouble {
         match self {
             Trouble::Closed => f.write_str("the Starter closed the channel too early"),
             Trouble::Late => f.write_str("the Starter did not send everything in time"),
-            Trouble::Message(what) => write!(f, "a descriptor message from the Starter {what}"),
+            Trouble::Malformed(what) => write!(f, "the Starter broke the protocol: {what}"),
             Trouble::System(errno) => write!(f, "the channel to the Starter failed: {errno}"),
         }
     }
@@ -69,13 +75,12 @@ impl Channel {
     /// # Errors
     /// When it is no stream socket.
     pub fn new(socket: OwnedFd) -> Result<Self, Trouble> {
-        let now = Instant::now();
-        match sockopt::socket_type(&socket) {
-            Ok(SocketType::STREAM) => {
-                Ok(Channel { socket, until: now.checked_add(limits::CHANNEL_DEADLINE).unwrap_or(now) })
-            }
-            _ => Err(Trouble::Message("has something else than a stream socket")),
+        if !is_stream(&socket) {
+            return Err(Trouble::Malformed("this is no stream socket"));
         }
+        let now = Instant::now();
+        let until = now.checked_add(limits::CHANNEL_DEADLINE).unwrap_or(now);
+        Ok(Channel { socket, until, stray: None })
     }
 
     fn wait(&self, events: PollFlags) -> Result<(), Trouble> {
@@ -92,15 +97,17 @@ impl Channel {
     }
 
     /// Says why the job could not be started: printable ASCII, at most [`limits::CHANNEL_ERROR_BYTES`] bytes, and a NUL.
-    pub fn explain(&self, why: &str) {
+    ///
+    /// # Errors
+    /// When nobody is there.
+    pub fn explain(&self, why: &str) -> Result<(), Trouble> {
         let mut text: Vec<u8> = why
             .bytes()
             .take(limits::CHANNEL_ERROR_BYTES)
             .map(|byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' })
             .collect();
         text.push(0);
-        // There is nobody else to tell.
-        let _ = self.write(&text);
+        self.write(&text)
     }
 
     fn write(&self, mut bytes: &[u8]) -> Result<(), Trouble> {
@@ -115,14 +122,19 @@ impl Channel {
         Ok(())
     }
 
-    /// Fills `room` to the last byte. Descriptors that come with bytes where none belong are closed.
+    /// Fills `room` to the last byte and takes no byte more.
     ///
     /// # Errors
-    /// When the Starter closes or is silent before.
-    pub fn read(&self, room: &mut [u8]) -> Result<(), Trouble> {
+    /// When the Starter closes or is silent before, or descriptors come, which do not belong here.
+    pub fn read(&mut self, room: &mut [u8]) -> Result<(), Trouble> {
         let mut filled = 0_usize;
         while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.receive(rest, &mut RecvAncillaryBuffer::default())?.0 {
+            let received = self.receive(rest)?;
+            if received.truncated || !received.descriptors.is_empty() {
+                self.keep_stray(received);
+                return Err(Trouble::Malformed("a descriptor came before the end of the environment"));
+            }
+            match received.count {
                 0 => return Err(Trouble::Closed),
                 count => filled = filled.saturating_add(count),
             }
@@ -130,68 +142,93 @@ impl Channel {
         Ok(())
     }
 
-    /// Reads `count` bytes and forgets them.
+    /// Takes one message: one byte NUL with exactly one descriptor, which is close-on-exec.
     ///
     /// # Errors
-    /// As [`Channel::read`].
-    pub fn discard(&self, mut count: usize) -> Result<(), Trouble> {
-        let mut room = [0_u8; DISCARD_BYTES];
-        while count > 0 {
-            let piece = count.min(DISCARD_BYTES);
-            self.read(room.get_mut(..piece).unwrap_or_default())?;
-            count = count.saturating_sub(piece);
+    /// For anything else; what came is closed then.
+    pub fn read_descriptor(&mut self) -> Result<OwnedFd, Trouble> {
+        let mut byte = [0_u8];
+        let mut received = self.receive(&mut byte)?;
+        let what = match (received.count, received.descriptors.len(), received.truncated) {
+            (0, ..) => return Err(Trouble::Closed),
+            (_, 0, true) => "a message does not fit, because no descriptor is free",
+            (_, 0, false) => "a message has no descriptor",
+            (_, 1, false) if byte == [0] => return received.descriptors.pop().ok_or(Trouble::Closed),
+            (_, 1, false) => "a message with a descriptor is not a NUL",
+            _ => "a message has more than one descriptor",
+        };
+        self.keep_stray(received);
+        Err(Trouble::Malformed(what))
+    }
+
+    /// After the last message: nothing may be left of it.
+    ///
+    /// # Errors
+    /// When there is.
+    pub fn expect_no_more(&self) -> Result<(), Trouble> {
+        let something_came = wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO)?;
+        if something_came && self.receive(&mut [0]).is_ok_and(|received| received.count > 0) {
+            return Err(Trouble::Malformed("there is more than was agreed"));
         }
         Ok(())
     }
 
-    fn receive(&self, room: &mut [u8], control: &mut RecvAncillaryBuffer<'_>) -> Result<(usize, ReturnFlags), Trouble> {
+    /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants to hear of it. That is
+    /// the last stream socket to come; `None` when none came.
+    pub fn read_on(&mut self) -> Option<Channel> {
+        let mut room = [0_u8; DISCARD_BYTES];
         loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            let patience = if self.stray.is_some() { left.min(QUIET) } else { left };
+            if patience.is_zero() || !wait_for(self.socket.as_fd(), PollFlags::IN, patience).unwrap_or(false) {
+                break;
+            }
+            match self.receive(&mut room) {
+                Ok(received) if received.count > 0 => self.keep_stray(received),
+                _ => break,
+            }
+        }
+        Channel::new(self.stray.take()?).ok()
+    }
+
+    fn keep_stray(&mut self, received: Received) {
+        self.stray = received.descriptors.into_iter().rfind(is_stream).or_else(|| self.stray.take());
+    }
+
+    /// What comes in one piece. The kernel ends a piece with the bytes of the first message that has descriptors.
+    fn receive(&self, room: &mut [u8]) -> Result<Received, Trouble> {
+        loop {
+            let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
             let mut parts = [IoSliceMut::new(room)];
             let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            match recvmsg(&self.socket, &mut parts, control, flags) {
-                Ok(received) => return Ok((received.bytes, received.flags)),
+            match recvmsg(&self.socket, &mut parts, &mut control, flags) {
+                Ok(received) => {
+                    let mut descriptors = Vec::new();
+                    for message in control.drain() {
+                        if let RecvAncillaryMessage::ScmRights(more) = message {
+                            descriptors.extend(more);
+                        }
+                    }
+                    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+                    return Ok(Received { count: received.bytes, descriptors, truncated });
+                }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
         }
     }
-
-    /// Takes one message: one byte NUL with exactly one descriptor, which is close-on-exec.
-    ///
-    /// # Errors
-    /// [`Trouble::Message`] for anything else; what came is closed then, and the next message can be read.
-    pub fn read_descriptor(&self) -> Result<OwnedFd, Trouble> {
-        let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut byte = [0_u8];
-        let (count, flags) = self.receive(&mut byte, &mut control)?;
-        let mut descriptors: Vec<OwnedFd> = Vec::new();
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(more) = message {
-                descriptors.extend(more);
-            }
-        }
-        if count == 0 {
-            return Err(Trouble::Closed);
-        }
-        if byte != [0] {
-            return Err(Trouble::Message("is not a NUL"));
-        }
-        if descriptors.len() > 1 {
-            return Err(Trouble::Message("has more than one descriptor"));
-        }
-        match descriptors.pop() {
-            Some(descriptor) if !flags.contains(ReturnFlags::CTRUNC) => Ok(descriptor),
-            Some(_) => Err(Trouble::Message("has more than one descriptor")),
-            None if flags.contains(ReturnFlags::CTRUNC) => Err(Trouble::Message("does not fit: no descriptor is free")),
-            None => Err(Trouble::Message("has no descriptor")),
-        }
-    }
 }
 
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+fn is_stream(socket: &OwnedFd) -> bool {
+    sockopt::socket_type(socket) == Ok(SocketType::STREAM)
+}
+
+/// What came in one piece.
+struct Received {
+    count: usize,
+    descriptors: Vec<OwnedFd>,
+    /// There were more descriptors than had room; the kernel has closed them.
+    truncated: bool,
 }
