@@ -54,8 +54,9 @@ pub fn answer_line(line: &str) {
     print(&mut std::io::stdout(), format!("{line}\n").as_bytes());
 }
 
-/// Writes to a standard stream. That nobody reads it any more is no reason to fail.
+/// Writes to a standard stream. That nobody reads it any more is no reason to fail, nor to die of SIGPIPE.
 fn print(stream: &mut dyn Write, bytes: &[u8]) {
+    sys::ignore_write_signals();
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
 

@@ -29,6 +29,11 @@ fn a_name_left_in_execute_is_noticed() {
 fn a_process_left_is_noticed_and_ended() {
     let Some(site) = Site::new() else { return };
     let mut left = Command::new("/bin/sleep").arg("1000").current_dir(&site.execute).spawn().unwrap();
+    // The kernel closes what is close-on-exec, which ends the spawn, a moment before it shows the new command line.
+    let shown = format!("/proc/{}/cmdline", left.id());
+    while fs::read(&shown).unwrap().is_empty() {
+        std::thread::yield_now();
+    }
     let reaper = std::thread::spawn(move || left.wait().unwrap());
     assert!(complaint(site).expect("a complaint").contains("sleep 1000"));
     assert!(!reaper.join().unwrap().success());

@@ -23,7 +23,8 @@ pub fn drop_terminal() -> io::Result<()> {
     let terminal =
         match open(c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
             Ok(terminal) => terminal,
-            Err(Errno::NXIO) => return Ok(()),
+            // There is none; or, in a bare container, not even the device to ask for it.
+            Err(Errno::NXIO | Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         };
     // The leader of a session hangs up on the terminal's foreground, which it may be part of itself.
