@@ -84,7 +84,7 @@ const fn has(argument: u8, bits: u32) -> Condition {
 fn denied() -> Vec<(c_long, Rules)> {
     let mut list = vec![
         // Typing into a terminal that the pilot left open as a standard stream.
-        (libc::SYS_ioctl, vec![vec![is(1, bits(libc::TIOCSTI))], vec![is(1, bits(libc::TIOCLINUX))]]),
+        (libc::SYS_ioctl, vec![vec![is(1, TIOCSTI)], vec![is(1, TIOCLINUX)]]),
         // Sockets with a path lead to the daemons of the account (systemd --user, condor's shared port, agents with keys), and
         // Landlock before ABI 9 does not know them. A connected pair stays possible; one without connection could still send anywhere.
         (libc::SYS_socket, vec![vec![is(0, bits(libc::AF_UNIX))]]),
@@ -158,6 +158,13 @@ fn created_set_id(flags: u8, mode: u8) -> Rules {
         .flat_map(|creating| SET_ID.iter().map(move |bit| vec![has(flags, bits(*creating)), has(mode, *bit)]))
         .collect()
 }
+
+/// The two requests that put input into a terminal. The C libraries do not agree on their type; the kernel looks at 32 bits.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
+const TIOCSTI: u32 = libc::TIOCSTI as u32;
+/// See [`TIOCSTI`].
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
+const TIOCLINUX: u32 = libc::TIOCLINUX as u32;
 
 /// A constant of the C library as the 32 bits that the kernel looks at. Its sign, if it has one, means nothing there.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
