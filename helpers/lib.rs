@@ -40,6 +40,7 @@ pub mod kill;
 pub mod limits;
 pub mod outcome;
 pub mod peer;
+pub mod policy;
 pub mod process;
 pub mod program;
 pub mod rootless;
