@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::SandboxArguments;
-use crate::confine::{Confined, Grant, confine, filling, renaming};
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
+use crate::confine::{Confined, confine};
 use crate::connection::Connection;
 use crate::handover;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::policy::{MayLack, Policy};
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
@@ -65,6 +68,7 @@ enum State {
 
 fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     program::guard_memory()?;
+    let policy = Policy::load()?;
     let place = Place::find(&arguments.sandbox)?;
     place.require_own_parent()?;
     let (totals, left_out) = match state(&place)? {
@@ -73,13 +77,13 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
         State::Leftover => {
             let home = place.open_home(&place.name)?;
             place.lock(home.directory.as_fd())?;
-            remove_leftover(&place, home.directory.as_fd(), arguments)?;
+            remove_leftover(&place, home.directory.as_fd(), arguments, policy.may_lack)?;
             (Totals::default(), Vec::new())
         }
         State::WithTarget => {
             let home = place.open_home(&place.parked)?;
             place.lock(home.directory.as_fd())?;
-            let received = take_back(&place, home.directory.as_fd(), arguments)?;
+            let received = take_back(&place, home.directory.as_fd(), arguments, &policy)?;
             (received.totals, received.left_out)
         }
     };
@@ -135,10 +139,10 @@ fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outco
     Ok(switched)
 }
 
-fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments) -> Outcome {
+fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.name, arguments)?;
-    let proof = confine(&[], false)?;
+    let proof = confine(&CLEANUP_PILOT, &[], may_lack)?;
     switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
     let removed = handover::ask(&switched.connection, place, &place.parked, &arguments.proxy, true, &[])
         .and_then(|()| handover::expect(&switched.connection, &Message::Done, &proof));
@@ -146,12 +150,13 @@ fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArgum
     removed
 }
 
-fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments) -> Outcome<Received> {
+fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.parked, arguments)?;
     let proof = confine(
-        &[Grant { directory: home, rights: filling() }, Grant { directory: place.parent.as_fd(), rights: renaming() }],
-        false,
+        &CLEANUP_PILOT,
+        &[Grant { object: home, rights: filling() }, Grant { object: place.parent.as_fd(), rights: renaming() }],
+        policy.may_lack,
     )?;
     let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, &proof);
     if received.is_err() {

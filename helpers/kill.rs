@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine, reading};
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{KILL_PILOT, reading};
+use crate::confine::{Confined, confine};
 use crate::connection::{Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::policy::Policy;
 use crate::process::family;
 use crate::program;
 use crate::sandbox::proxy;
@@ -87,7 +90,7 @@ fn end_family(mut arguments: Arguments, switcher: Vec<u8>, proxy_path: Vec<u8>) 
 
     program::guard_memory()?;
     let proc = openat(CWD, c"/proc", crate::sandbox::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
-    let reading = Grant { directory: proc.as_fd(), rights: reading() };
+    let reading = Grant { object: proc.as_fd(), rights: reading() };
     let signaller = Signaller::start(switcher, proxy_path, retries, delay, &[reading])?;
     let ended =
         family::end(proc.as_fd(), root, std::process::id(), |process, signal| signaller.signal(process, signal));
@@ -126,6 +129,7 @@ impl Signaller {
         delay: u32,
         grants: &[Grant<'_>],
     ) -> Outcome<Self> {
+        let may_lack = Policy::load()?.may_lack;
         let (directory_path, name) = split(&proxy_path)?;
         let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
         let listed = openat(&directory, c".", crate::sandbox::walk::DIRECTORY, Mode::empty())
@@ -133,7 +137,7 @@ impl Signaller {
         proxy::open(listed.as_fd(), &name)?;
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
         sys::ignore_write_signals();
-        let proof = confine(grants, false)?;
+        let proof = confine(&KILL_PILOT, grants, may_lack)?;
         Ok(Signaller { switched, _proof: proof })
     }
 

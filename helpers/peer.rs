@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine, filling, reading, removing};
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{self, filling, reading, removing};
+use crate::confine::{Confined, confine};
 use crate::connection::{Broken, Connection, Packet};
 use crate::escape::Escaped;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::policy::{MayLack, Policy};
 use crate::process::domain::DomainCheck;
 use crate::program;
 use crate::sandbox::component::Component;
@@ -58,14 +61,15 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
         .find(|operation| operation.word().as_bytes() == word)
         .ok_or_else(|| Failure::usage(format_args!("OPERATION is {}", Escaped(&word))))?;
     program::guard_memory()?;
+    let may_lack = Policy::load()?.may_lack;
     sys::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
     let result = match operation {
-        Operation::Setup => setup(&connection),
-        Operation::Cleanup => cleanup(&connection),
-        Operation::Kill => kill(&connection),
-        Operation::UpdateProxy => update_proxy(&connection),
+        Operation::Setup => setup(&connection, may_lack),
+        Operation::Cleanup => cleanup(&connection, may_lack),
+        Operation::Kill => kill(&connection, may_lack),
+        Operation::UpdateProxy => update_proxy(&connection, may_lack),
     };
     if let Err(failure) = &result {
         // The pilot may be gone; then nobody is left to tell.
@@ -134,17 +138,18 @@ fn open_own(site: &Site, needed: u16) -> Outcome<Opened> {
     }
 }
 
-fn setup(connection: &Connection) -> Outcome {
+fn setup(connection: &Connection, may_lack: MayLack) -> Outcome {
     let site = receive_site(connection)?;
     let Site { parent, name, .. } = &site;
     let sandbox = make_unfinished(&site)?;
     let made = Metadata::of(&sandbox).or_fail(|| format!("cannot look at {name}"))?;
     let finished = confine(
+        &phase::SETUP_TARGET,
         &[
-            Grant { directory: sandbox.as_fd(), rights: filling() },
-            Grant { directory: parent.as_fd(), rights: AccessFs::RemoveDir.into() },
+            Grant { object: sandbox.as_fd(), rights: filling() },
+            Grant { object: parent.as_fd(), rights: AccessFs::RemoveDir.into() },
         ],
-        false,
+        may_lack,
     )
     .and_then(|proof| fill(connection, &sandbox, &proof))
     .and_then(|()| await_commit(connection));
@@ -199,16 +204,17 @@ fn await_commit(connection: &Connection) -> Outcome {
     }
 }
 
-fn cleanup(connection: &Connection) -> Outcome {
+fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     let site = receive_site(connection)?;
     let Site { parent, name, proxy, remove_only, .. } = &site;
     let tree = open_own(&site, if *remove_only { CHANGE } else { LIST })?;
     let proof = confine(
+        &phase::CLEANUP_TARGET,
         &[
-            Grant { directory: tree.directory.as_fd(), rights: removing() },
-            Grant { directory: parent.as_fd(), rights: AccessFs::RemoveDir.into() },
+            Grant { object: tree.directory.as_fd(), rights: removing() },
+            Grant { object: parent.as_fd(), rights: AccessFs::RemoveDir.into() },
         ],
-        false,
+        may_lack,
     )?;
     let leftover = if *remove_only {
         name.clone()
@@ -228,14 +234,14 @@ fn cleanup(connection: &Connection) -> Outcome {
     connection.send(&Message::Done.encode(), &[]).or_fail(|| "cannot answer the pilot side")
 }
 
-fn kill(connection: &Connection) -> Outcome {
+fn kill(connection: &Connection, may_lack: MayLack) -> Outcome {
     // The kernel lets SIGCONT pass between accounts within one session, and we are in the pilot's. It fails for a process group's
     // leader, which a switcher hardly starts us as; then nothing worse could happen than that.
     let _ = rustix::process::setsid();
     let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
     let check = if pilot == geteuid() { Some(DomainCheck::new()?) } else { None };
-    let grants = check.as_ref().map(|check| Grant { directory: check.proc(), rights: reading() });
-    confine(grants.as_slice(), true)?;
+    let grants = check.as_ref().map(|check| Grant { object: check.proc(), rights: reading() });
+    confine(&phase::KILL_TARGET, grants.as_slice(), may_lack)?;
     let mut packet = Packet::default();
     loop {
         match connection.receive(&mut packet) {
@@ -256,12 +262,12 @@ fn kill(connection: &Connection) -> Outcome {
     }
 }
 
-fn update_proxy(connection: &Connection) -> Outcome {
+fn update_proxy(connection: &Connection, may_lack: MayLack) -> Outcome {
     let site = receive_site(connection)?;
     let sandbox = open_own(&site, CHANGE)?;
     let directory = sandbox.directory.as_fd();
     let content = site.content.ok_or_else(|| Failure::permanent("the pilot side sent no proxy"))?;
-    confine(&[Grant { directory, rights: filling() }], false)?;
+    confine(&phase::UPDATE_PROXY_TARGET, &[Grant { object: directory, rights: filling() }], may_lack)?;
     let installed = proxy::Staged::copy(directory, &content).and_then(|staged| staged.install(&site.proxy));
     if let Some(before) = sandbox.restore {
         let _ = fchmod(directory, before);

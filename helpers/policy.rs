@@ -2,6 +2,25 @@
 
 #![forbid(unsafe_code)]
 
+use crate::outcome::Outcome;
+
+/// What a site has decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What the kernel may lack.
+    pub may_lack: MayLack,
+}
+
+impl Policy {
+    /// Reads the site's policy.
+    ///
+    /// # Errors
+    /// When the file is not as it must be.
+    pub fn load() -> Outcome<Self> {
+        Ok(Policy::default())
+    }
+}
+
 /// The parts of the kernel that the site lets the helpers do without, each by name. By default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MayLack {

@@ -3,10 +3,13 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::SandboxArguments;
-use crate::confine::{Grant, confine, removing, renaming};
+use crate::confine::confine;
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{SETUP_PILOT, removing, renaming};
 use crate::connection::Connection;
 use crate::handover;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::policy::{MayLack, Policy};
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::progress::Progress;
@@ -52,10 +55,11 @@ pub fn main() -> ExitCode {
 
 fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     program::guard_memory()?;
+    let may_lack = Policy::load()?.may_lack;
     let place = Place::find(&arguments.sandbox)?;
     place.require_own_parent()?;
     if interrupted_after_exchange(&place)? {
-        return finish(&place, arguments);
+        return finish(&place, arguments, may_lack);
     }
     let home = place.open_home(&place.name)?;
     place.lock(home.directory.as_fd())?;
@@ -70,7 +74,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     })?;
     sys::ignore_write_signals();
     program::raise_descriptor_limit();
-    let handed_over = hand_over(&switched.connection, &place, home, &arguments.proxy);
+    let handed_over = hand_over(&switched.connection, &place, home, &arguments.proxy, may_lack);
     if handed_over.is_err() {
         switched.give_up();
     } else {
@@ -99,12 +103,12 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
     Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
 }
 
-fn finish(place: &Place, arguments: &SandboxArguments) -> Outcome<ExitCode> {
+fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome<ExitCode> {
     let home = place.open_home(&place.parked)?;
     let home = home.directory.as_fd();
     place.lock(home)?;
     proxy::open(home, &arguments.proxy)?;
-    confine(&[Grant { directory: home, rights: removing() }], false)?;
+    confine(&SETUP_PILOT, &[Grant { object: home, rights: removing() }], may_lack)?;
     remove_contents(home, Some(&arguments.proxy)).or_fail(|| format!("cannot empty {}", place.parked))?;
     report::finished(Program::Setup, &Totals::default(), &[], arguments.json);
     Ok(ExitCode::SUCCESS)
@@ -115,14 +119,16 @@ fn hand_over(
     place: &Place,
     home: Opened,
     proxy: &Component,
+    may_lack: MayLack,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let own = rustix::io::fcntl_dupfd_cloexec(&home.directory, 3).or_fail(|| "cannot duplicate a descriptor")?;
     let proof = confine(
+        &SETUP_PILOT,
         &[
-            Grant { directory: own.as_fd(), rights: removing() },
-            Grant { directory: place.parent.as_fd(), rights: renaming() },
+            Grant { object: own.as_fd(), rights: removing() },
+            Grant { object: place.parent.as_fd(), rights: renaming() },
         ],
-        false,
+        may_lack,
     )?;
     handover::ask(connection, place, &place.parked, proxy, false, &[])?;
     handover::expect(connection, &Message::Ready, &proof)?;

@@ -3,11 +3,14 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::confine::{Confined, Grant, confine, filling};
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
+use crate::confine::{Confined, confine};
 use crate::escape::Escaped;
 use crate::handover;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::policy::{MayLack, Policy};
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::proxy::{self, Staged};
@@ -60,6 +63,7 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
     let sandbox = arguments.take_absolute("S (the sandbox)")?;
     arguments.end()?;
     program::guard_memory()?;
+    let may_lack = Policy::load()?.may_lack;
 
     let new = take_new(&new_path)?;
     let place = Place::find(&sandbox)?;
@@ -67,14 +71,15 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
         let home = place.open_home(&place.name)?;
         place.lock(home.directory.as_fd())?;
         let staged = Staged::copy(home.directory.as_fd(), &new)?;
-        let proof = confine(&[Grant { directory: home.directory.as_fd(), rights: filling() }], false)?;
+        let proof =
+            confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
         require_whole(&new, &proof)?;
         staged.install(&proxy_name)?;
     } else {
         let home = place.open_home(&place.parked)?;
         place.lock(home.directory.as_fd())?;
         let staged = Staged::copy(home.directory.as_fd(), &new)?;
-        renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name)?;
+        renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -119,6 +124,7 @@ fn renew_both(
     new: &OwnedFd,
     staged: Staged<'_>,
     proxy_name: &Component,
+    may_lack: MayLack,
 ) -> Outcome {
     let waiting = Component::new(proxy::STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
     let (retries, delay) = TRIES;
@@ -130,11 +136,12 @@ fn renew_both(
         delay,
     })?;
     sys::ignore_write_signals();
-    let installed = confine(&[Grant { directory: home, rights: filling() }], false).and_then(|proof| {
-        require_whole(new, &proof)?;
-        handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
-        handover::expect(&switched.connection, &Message::Done, &proof)
-    });
+    let installed =
+        confine(&UPDATE_PROXY_PILOT, &[Grant { object: home, rights: filling() }], may_lack).and_then(|proof| {
+            require_whole(new, &proof)?;
+            handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
+            handover::expect(&switched.connection, &Message::Done, &proof)
+        });
     if installed.is_err() {
         switched.give_up();
         return installed;

@@ -10,6 +10,9 @@ use crate::argv::decimal;
 use crate::limits;
 use core::fmt::{self, Display, Formatter};
 
+/// How many seccomp filters `glexec_rootless` puts on a job.
+pub const DOMAIN_FILTERS: u32 = 2;
+
 /// The fields that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -90,12 +93,13 @@ impl Status {
     }
 
     /// Whether the process is inside a domain that `glexec_rootless` made, seen from a process outside that carries `outside`
-    /// filters: every process of a domain carries at least one more, whatever container both are in, and can't get rid of it.
+    /// filters: every process of a domain carries at least [`DOMAIN_FILTERS`] more, whatever container both are in, and can't get rid of
+    /// them.
     ///
-    /// A process of the pilot that was put into a filter of its own would look the same; no process of a job ever looks like one of
-    /// the pilot.
+    /// The pilot's helpers carry one more. A process of the pilot that was put into more filters of its own would look the same as a
+    /// job's; no process of a job ever looks like one of the pilot.
     pub fn is_inside_domain(&self, outside: u32) -> bool {
-        self.no_new_privs && self.seccomp_filters > outside
+        self.no_new_privs && self.seccomp_filters >= outside.saturating_add(DOMAIN_FILTERS)
     }
 }
 
@@ -174,10 +178,12 @@ mod tests {
     }
 
     #[test]
-    fn one_more_filter_is_inside() {
+    fn two_more_filters_are_inside() {
         let with = |seccomp_filters, no_new_privs| Status { seccomp_filters, no_new_privs, ..EXPECTED };
-        assert!(with(1, true).is_inside_domain(0));
-        assert!(with(4, true).is_inside_domain(3));
+        assert!(with(2, true).is_inside_domain(0));
+        assert!(with(5, true).is_inside_domain(3));
+        assert!(!with(1, true).is_inside_domain(0));
+        assert!(!with(4, true).is_inside_domain(3));
         assert!(!with(3, true).is_inside_domain(3));
         assert!(!with(2, true).is_inside_domain(3));
         assert!(!with(0, true).is_inside_domain(0));

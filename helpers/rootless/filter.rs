@@ -44,7 +44,7 @@ const CREATING: [i32; 2] = [libc::O_CREAT, libc::O_TMPFILE & !libc::O_DIRECTORY]
 /// The bits that make a file run with its owner's or group's rights.
 const SET_ID: [u32; 2] = [libc::S_ISUID, libc::S_ISGID];
 
-/// Installs the filter for good.
+/// Installs the filters for good, [`crate::process::status::DOMAIN_FILTERS`] of them.
 ///
 /// # Errors
 /// The administrator's: the kernel has no seccomp filters, or something around us forbids them.

@@ -1,0 +1,45 @@
+//! Confinement of the helpers themselves, taken on before the other side's first byte is parsed.
+//!
+//! Four layers, all for good: no capabilities, a Landlock domain (which objects), no_new_privs, and a seccomp profile (which calls). The
+//! programs that become something else (`condor_glexec_run` the switcher, `condor_glexec_job_wrapper` the job) or start
+//! a switcher again and again (`condor_glexec_job`) cannot take them on: no_new_privs would disarm a setuid switcher, and the job would inherit
+//! all of it.
+
+#![forbid(unsafe_code)]
+
+mod capabilities;
+pub mod landlock;
+pub mod phase;
+pub mod seccomp;
+
+use crate::outcome::{Failure, OrFail, Outcome};
+use crate::policy::MayLack;
+use ::landlock::Scope;
+use landlock::{Domain, Grant, REQUIRED};
+use phase::Phase;
+use rustix::thread::SecureComputingMode;
+
+/// The proof that this process is confined. Only [`confine`] makes one, and what touches hostile data asks for it.
+pub struct Confined(());
+
+/// Takes on everything that the phase asks for and reads back that it holds: nothing of any file system but the grants, no TCP,
+/// no abstract sockets, no signal to anything outside unless that is the phase's work, and no system call but its profile's.
+///
+/// The process must have one thread: the profile and the domain hold for the calling thread and those that come from it.
+///
+/// # Errors
+/// When the kernel lacks a part that `may_lack` does not name, or does not enforce everything else.
+pub fn confine(phase: &Phase, grants: &[Grant<'_>], may_lack: MayLack) -> Outcome<Confined> {
+    capabilities::give_up()?;
+    let scopes =
+        if phase.may_signal { Scope::AbstractUnixSocket.into() } else { ::landlock::Access::from_all(REQUIRED) };
+    Domain { network: true, scopes }.enter(grants, Some(may_lack))?;
+    phase.profile.install().or_fail(|| "cannot install the seccomp profile")?;
+    let locked = rustix::thread::no_new_privs().or_fail(|| "cannot read no_new_privs back")?;
+    let filtered = rustix::thread::secure_computing_mode().or_fail(|| "cannot read the seccomp mode back")?;
+    if locked && filtered == SecureComputingMode::Filter {
+        Ok(Confined(()))
+    } else {
+        Err(Failure::permanent("this process is not confined although the kernel did not refuse it"))
+    }
+}

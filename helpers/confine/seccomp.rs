@@ -1,0 +1,20 @@
+//! The seccomp profiles, compiled from `seccomp-profiles/` when the package was built.
+
+#![forbid(unsafe_code)]
+
+use seccompiler::{apply_filter, sock_filter};
+
+/// A compiled profile.
+pub struct Profile(&'static [sock_filter]);
+
+impl Profile {
+    /// Installs the profile for this thread and all that come from it, for good. Sets no_new_privs.
+    ///
+    /// # Errors
+    /// The kernel's, in words: it has no seccomp filters, or something around this process forbids them.
+    pub fn install(&self) -> Result<(), seccompiler::Error> {
+        apply_filter(self.0)
+    }
+}
+
+include!(concat!(env!("OUT_DIR"), "/profiles.rs"));

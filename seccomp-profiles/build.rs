@@ -1,0 +1,97 @@
+//! Compiles the profiles of this folder into BPF, for every platform, and hands those of the target's to the helpers. Anything that
+//! is wrong with one stops the build.
+
+mod profile;
+
+use profile::{Checked, PLATFORMS, Platform, Rule};
+use seccompiler::{BpfProgram, TargetArch, compile_from_json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+
+/// Bit of a system call's number that marks x86_64's x32 convention (`__X32_SYSCALL_BIT`).
+const X32: u32 = 0x4000_0000;
+
+/// BPF: load the word at the offset `k` (the system call's number is at 0).
+const LOAD: u16 = 0x20;
+/// BPF: skip `jt` instructions if any bit of `k` is set, else `jf`.
+const JUMP_IF_SET: u16 = 0x45;
+/// BPF: end with the answer `k`.
+const RETURN: u16 = 0x06;
+/// The answer "fail with this errno" (`SECCOMP_RET_ERRNO`), here `ENOSYS`.
+const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
+
+fn main() {
+    println!("cargo::rerun-if-changed=seccomp-profiles");
+    let folder = Path::new("seccomp-profiles");
+    let fragments: BTreeMap<String, Vec<Rule>> = files(&folder.join("shared"))
+        .into_iter()
+        .map(|(name, path)| {
+            let rules = profile::fragment(&read(&path)).unwrap_or_else(|why| refuse(&path, &why));
+            (name, rules)
+        })
+        .collect();
+    let [architecture, library] = ["CARGO_CFG_TARGET_ARCH", "CARGO_CFG_TARGET_ENV"]
+        .map(|name| std::env::var(name).expect("cargo names the target"));
+    let mut source = String::new();
+    let mut used = BTreeSet::new();
+    for (name, path) in files(folder) {
+        let checked = profile::check(&name, &read(&path), &fragments).unwrap_or_else(|why| refuse(&path, &why));
+        for platform in PLATFORMS {
+            let program = compile(&checked, platform).unwrap_or_else(|why| refuse(&path, &why));
+            if platform.architecture == architecture && platform.library == library {
+                declare(&mut source, &name, &program);
+            }
+        }
+        used.extend(checked.includes);
+    }
+    if let Some(unused) = fragments.keys().find(|name| !used.contains(*name)) {
+        refuse(&folder.join("shared").join(unused), "no profile includes it");
+    }
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo names a folder")).join("profiles.rs");
+    std::fs::write(out, source).expect("the folder is writable");
+}
+
+fn refuse(path: &Path, why: &str) -> ! {
+    panic!("{}: {why}", path.display())
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_else(|error| refuse(path, &error.to_string()))
+}
+
+/// The JSON files of a folder, by their names without the ending.
+fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
+    let listing = std::fs::read_dir(folder).unwrap_or_else(|error| refuse(folder, &error.to_string()));
+    listing
+        .map(|entry| entry.unwrap_or_else(|error| refuse(folder, &error.to_string())).path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
+        .map(|path| (path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), path))
+        .collect()
+}
+
+fn compile(profile: &Checked, platform: Platform) -> Result<Vec<(u16, u8, u8, u32)>, String> {
+    let target = TargetArch::try_from(platform.architecture).map_err(|error| error.to_string())?;
+    let mut programs =
+        compile_from_json(profile.plain(platform).as_bytes(), target).map_err(|error| error.to_string())?;
+    let program: BpfProgram = programs.remove(&profile.name).ok_or("it was compiled into nothing")?;
+    let compiled = program.iter().map(|step| (step.code, step.jt, step.jf, step.k));
+    // The same kernel functions have other numbers in the x32 convention. An allow-list does not know them; a deny-list has to.
+    let without_x32 = [(LOAD, 0, 0, 0), (JUMP_IF_SET, 0, 1, X32), (RETURN, 0, 0, NO_SUCH_CALL)];
+    if platform.architecture == "x86_64" && !profile.is_allow_list {
+        Ok(without_x32.into_iter().chain(compiled).collect())
+    } else {
+        Ok(compiled.collect())
+    }
+}
+
+/// Adds a constant with the program: `cleanup.pilot` becomes `CLEANUP_PILOT`.
+fn declare(source: &mut String, name: &str, program: &[(u16, u8, u8, u32)]) {
+    let constant = name.replace('.', "_").to_uppercase();
+    let steps: String = program
+        .iter()
+        .map(|(code, jt, jf, k)| format!("sock_filter {{ code: {code}, jt: {jt}, jf: {jf}, k: {k} }},"))
+        .collect();
+    writeln!(source, "/// `seccomp-profiles/{name}.json`.\npub const {constant}: Profile = Profile(&[{steps}]);")
+        .expect("a string has room");
+}

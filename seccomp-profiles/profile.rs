@@ -1,0 +1,322 @@
+//! The format of the profiles, and the rules that a profile has to keep: read at build time, by the tests and by the audit tool.
+//!
+//! A profile is a file in seccompiler's JSON with one filter, named as the file is. Beyond that format, an element of the list may be
+//! `{"include": "NAME"}`, which stands for the rules of `shared/NAME.json`, and a rule may say `"only"`
+//! where it is for one architecture (`x86_64`, `aarch64`) or one C library (`musl`, `gnu`).
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What every profile is compiled for.
+pub const PLATFORMS: [Platform; 4] = [
+    Platform { architecture: "x86_64", library: "musl" },
+    Platform { architecture: "aarch64", library: "musl" },
+    Platform { architecture: "x86_64", library: "gnu" },
+    Platform { architecture: "aarch64", library: "gnu" },
+];
+
+/// What decides which system calls a program makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Platform {
+    /// As in a Rust target's name.
+    pub architecture: &'static str,
+    /// The C library, likewise.
+    pub library: &'static str,
+}
+
+impl Platform {
+    fn is_meant(self, only: Option<&str>) -> bool {
+        only.is_none_or(|only| only == self.architecture || only == self.library)
+    }
+}
+
+/// The fragment that lets a Rust program end by panic: an allow-list without it would hide why a program died.
+const PANIC_PATH: &str = "panic";
+
+/// Calls that need a word on why they are in a list: they start or change processes, reach other ones or the network, or open more of
+/// the kernel.
+const DANGEROUS: [&str; 62] = [
+    "accept",
+    "accept4",
+    "acct",
+    "add_key",
+    "bind",
+    "bpf",
+    "chroot",
+    "clone",
+    "clone3",
+    "connect",
+    "delete_module",
+    "execve",
+    "execveat",
+    "fcntl",
+    "finit_module",
+    "fork",
+    "fsopen",
+    "init_module",
+    "io_uring_setup",
+    "ioctl",
+    "kcmp",
+    "kexec_file_load",
+    "kexec_load",
+    "keyctl",
+    "kill",
+    "listen",
+    "mmap",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "mprotect",
+    "name_to_handle_at",
+    "open",
+    "open_by_handle_at",
+    "open_tree",
+    "openat",
+    "openat2",
+    "perf_event_open",
+    "personality",
+    "pidfd_getfd",
+    "pidfd_send_signal",
+    "pivot_root",
+    "prctl",
+    "process_vm_readv",
+    "process_vm_writev",
+    "ptrace",
+    "reboot",
+    "request_key",
+    "setgid",
+    "setgroups",
+    "setns",
+    "setresgid",
+    "setresuid",
+    "setuid",
+    "socket",
+    "socketpair",
+    "tgkill",
+    "tkill",
+    "umount2",
+    "unshare",
+    "userfaultfd",
+    "vfork",
+];
+
+/// Calls that an allow-list may hold only with conditions on their arguments.
+const ONLY_WITH_CONDITIONS: [&str; 13] = [
+    "clone",
+    "fcntl",
+    "ioctl",
+    "kill",
+    "mmap",
+    "mprotect",
+    "open",
+    "openat",
+    "prctl",
+    "socket",
+    "tgkill",
+    "tkill",
+    "prlimit64",
+];
+
+/// One profile as it stands in its file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// What happens to a call that no rule matches.
+    pub mismatch_action: Value,
+    /// What happens to a call that a rule matches.
+    pub match_action: Value,
+    /// The rules and includes, in the order of the file.
+    pub filter: Vec<Element>,
+}
+
+/// A rule or an include: exactly one of `syscall` and `include` is there.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Element {
+    /// The name of a fragment.
+    pub include: Option<String>,
+    /// The name of a call.
+    pub syscall: Option<String>,
+    /// Conditions of which all must hold; none: every call matches.
+    #[serde(default)]
+    pub args: Vec<Condition>,
+    /// Why the rule is there.
+    pub comment: Option<String>,
+    /// The one architecture or C library that this is for.
+    pub only: Option<String>,
+}
+
+/// What an argument has to be.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Condition {
+    /// Which argument, from 0.
+    pub index: u8,
+    /// `dword` for what the kernel takes as an `int`, `qword` for the rest.
+    #[serde(rename = "type")]
+    pub width: String,
+    /// seccompiler's comparison.
+    pub op: Value,
+    /// What it is compared with.
+    pub val: u64,
+    /// What the number means.
+    pub comment: Option<String>,
+}
+
+/// One rule, with the call's name at hand.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The name of the call.
+    pub syscall: String,
+    /// See [`Element::args`].
+    pub args: Vec<Condition>,
+    /// See [`Element::comment`].
+    pub comment: Option<String>,
+    /// See [`Element::only`].
+    pub only: Option<String>,
+}
+
+/// A profile with its includes resolved, that keeps all rules.
+#[derive(Debug)]
+pub struct Checked {
+    /// The name of its file, without `.json`.
+    pub name: String,
+    /// Whether it lists what is allowed; otherwise it lists what is refused.
+    pub is_allow_list: bool,
+    mismatch_action: Value,
+    match_action: Value,
+    /// All rules.
+    pub rules: Vec<Rule>,
+    /// The fragments that it includes.
+    pub includes: BTreeSet<String>,
+}
+
+/// Reads a fragment.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn fragment(text: &str) -> Result<Vec<Rule>, String> {
+    let elements: Vec<Element> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    elements.into_iter().map(rule).collect()
+}
+
+fn rule(element: Element) -> Result<Rule, String> {
+    match element {
+        Element { include: None, syscall: Some(syscall), args, comment, only } => {
+            if let Some(only) = &only
+                && !PLATFORMS.iter().any(|platform| platform.is_meant(Some(only)))
+            {
+                return Err(format!("{syscall}: no architecture or C library is called {only}"));
+            }
+            Ok(Rule { syscall, args, comment, only })
+        }
+        other => Err(format!("neither a rule, nor an include where one may stand: {other:?}")),
+    }
+}
+
+/// Reads the profile `name`, resolves its includes and checks it.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check(name: &str, text: &str, fragments: &BTreeMap<String, Vec<Rule>>) -> Result<Checked, String> {
+    let mut filters: BTreeMap<String, Profile> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let profile =
+        filters.remove(name).filter(|_| filters.is_empty()).ok_or("it must hold one filter, named as the file is")?;
+    let mut rules = Vec::new();
+    let mut includes = BTreeSet::new();
+    for element in profile.filter {
+        if let Element { include: Some(fragment), syscall: None, args, comment: None, only: None } = &element
+            && args.is_empty()
+        {
+            rules
+                .extend_from_slice(fragments.get(fragment).ok_or_else(|| format!("no fragment is called {fragment}"))?);
+            if !includes.insert(fragment.clone()) {
+                return Err(format!("{fragment} is included twice"));
+            }
+        } else {
+            rules.push(rule(element)?);
+        }
+    }
+    let is_allow_list = profile.match_action == json!("allow");
+    let checked = Checked {
+        name: name.to_owned(),
+        is_allow_list,
+        mismatch_action: profile.mismatch_action,
+        match_action: profile.match_action,
+        rules,
+        includes,
+    };
+    checked.lint().map(|()| checked)
+}
+
+impl Checked {
+    fn lint(&self) -> Result<(), String> {
+        let refuses = self.match_action.get("errno").is_some_and(Value::is_u64);
+        match (self.is_allow_list, self.mismatch_action.as_str(), refuses) {
+            (true, Some("kill_process"), _) | (false, Some("allow"), true) => {}
+            _ => return Err("an allow-list kills the process (kill_process), a deny-list answers with an errno".into()),
+        }
+        if self.is_allow_list && !self.includes.contains(PANIC_PATH) {
+            return Err(format!("an allow-list includes {PANIC_PATH}"));
+        }
+        for platform in PLATFORMS {
+            let mut unconditional = BTreeMap::new();
+            for rule in self.rules_on(platform) {
+                let always = rule.args.is_empty();
+                // seccompiler keeps only one of the two, without a word.
+                match unconditional.insert(&rule.syscall, always) {
+                    Some(before) if before || always => {
+                        return Err(format!("{} stands there again beside a rule without conditions", rule.syscall));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        self.rules.iter().try_for_each(|rule| self.lint_rule(rule))
+    }
+
+    fn lint_rule(&self, rule: &Rule) -> Result<(), String> {
+        let Rule { syscall, args, comment, .. } = rule;
+        let explained = comment.as_ref().is_some_and(|comment| !comment.trim().is_empty());
+        if DANGEROUS.contains(&syscall.as_str()) && !explained {
+            return Err(format!("{syscall} is dangerous and has no comment"));
+        }
+        if self.is_allow_list && args.is_empty() && ONLY_WITH_CONDITIONS.contains(&syscall.as_str()) {
+            return Err(format!("{syscall} must have conditions"));
+        }
+        if args.iter().any(|condition| condition.comment.as_ref().is_none_or(|comment| comment.trim().is_empty())) {
+            return Err(format!("{syscall} has a condition without a comment"));
+        }
+        Ok(())
+    }
+
+    /// The rules that stand for one platform.
+    pub fn rules_on(&self, platform: Platform) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| platform.is_meant(rule.only.as_deref()))
+    }
+
+    /// The profile for one platform in seccompiler's own format.
+    pub fn plain(&self, platform: Platform) -> String {
+        let rules: Vec<Value> = self
+            .rules_on(platform)
+            .map(|rule| {
+                let conditions: Vec<Value> = rule
+                    .args
+                    .iter()
+                    .map(|condition| {
+                        json!({"index": condition.index, "type": condition.width, "op": condition.op, "val": condition.val})
+                    })
+                    .collect();
+                if conditions.is_empty() {
+                    json!({"syscall": rule.syscall})
+                } else {
+                    json!({"syscall": rule.syscall, "args": conditions})
+                }
+            })
+            .collect();
+        let filter =
+            json!({"mismatch_action": self.mismatch_action, "match_action": self.match_action, "filter": rules});
+        json!({ &self.name: filter }).to_string()
+    }
+}
