@@ -1,9 +1,9 @@
-//! Compiles the profiles of this folder into BPF, for every platform, and hands those of the target's to the helpers. Anything that
+//! Compiles the profiles of this folder into BPF, for every architecture, and hands those of the target's to the helpers. Anything that
 //! is wrong with one stops the build.
 
 mod profile;
 
-use profile::{Checked, PLATFORMS, Platform, Rule};
+use profile::{ARCHITECTURES, Checked, Rule};
 use seccompiler::{BpfProgram, TargetArch, compile_from_json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -31,15 +31,20 @@ fn main() {
             (name, rules)
         })
         .collect();
-    let [architecture, library] = ["CARGO_CFG_TARGET_ARCH", "CARGO_CFG_TARGET_ENV"]
-        .map(|name| std::env::var(name).expect("cargo names the target"));
+    let variable = |name| std::env::var(name).expect("cargo tells about the target");
+    let target = variable("CARGO_CFG_TARGET_ARCH");
+    if variable("CARGO_CFG_TARGET_ENV") != "musl" {
+        println!(
+            "cargo::warning=the seccomp profiles are those of programs with musl; built for another C library they will be killed"
+        );
+    }
     let mut source = String::new();
     let mut used = BTreeSet::new();
     for (name, path) in files(folder) {
         let checked = profile::check(&name, &read(&path), &fragments).unwrap_or_else(|why| refuse(&path, &why));
-        for platform in PLATFORMS {
-            let program = compile(&checked, platform).unwrap_or_else(|why| refuse(&path, &why));
-            if platform.architecture == architecture && platform.library == library {
+        for architecture in ARCHITECTURES {
+            let program = compile(&checked, architecture).unwrap_or_else(|why| refuse(&path, &why));
+            if architecture == target {
                 declare(&mut source, &name, &program);
             }
         }
@@ -70,15 +75,15 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-fn compile(profile: &Checked, platform: Platform) -> Result<Vec<(u16, u8, u8, u32)>, String> {
-    let target = TargetArch::try_from(platform.architecture).map_err(|error| error.to_string())?;
+fn compile(profile: &Checked, architecture: &str) -> Result<Vec<(u16, u8, u8, u32)>, String> {
+    let target = TargetArch::try_from(architecture).map_err(|error| error.to_string())?;
     let mut programs =
-        compile_from_json(profile.plain(platform).as_bytes(), target).map_err(|error| error.to_string())?;
+        compile_from_json(profile.plain(architecture).as_bytes(), target).map_err(|error| error.to_string())?;
     let program: BpfProgram = programs.remove(&profile.name).ok_or("it was compiled into nothing")?;
     let compiled = program.iter().map(|step| (step.code, step.jt, step.jf, step.k));
     // The same kernel functions have other numbers in the x32 convention. An allow-list does not know them; a deny-list has to.
     let without_x32 = [(LOAD, 0, 0, 0), (JUMP_IF_SET, 0, 1, X32), (RETURN, 0, 0, NO_SUCH_CALL)];
-    if platform.architecture == "x86_64" && !profile.is_allow_list {
+    if architecture == "x86_64" && !profile.is_allow_list {
         Ok(without_x32.into_iter().chain(compiled).collect())
     } else {
         Ok(compiled.collect())

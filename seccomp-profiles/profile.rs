@@ -2,34 +2,15 @@
 //!
 //! A profile is a file in seccompiler's JSON with one filter, named as the file is. Beyond that format, an element of the list may be
 //! `{"include": "NAME"}`, which stands for the rules of `shared/NAME.json`, and a rule may say `"only"`
-//! where it is for one architecture (`x86_64`, `aarch64`) or one C library (`musl`, `gnu`).
+//! (`x86_64` or `aarch64`)
+//! where the other architecture has no such call. What the C library calls by itself is what musl calls.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What every profile is compiled for.
-pub const PLATFORMS: [Platform; 4] = [
-    Platform { architecture: "x86_64", library: "musl" },
-    Platform { architecture: "aarch64", library: "musl" },
-    Platform { architecture: "x86_64", library: "gnu" },
-    Platform { architecture: "aarch64", library: "gnu" },
-];
-
-/// What decides which system calls a program makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Platform {
-    /// As in a Rust target's name.
-    pub architecture: &'static str,
-    /// The C library, likewise.
-    pub library: &'static str,
-}
-
-impl Platform {
-    fn is_meant(self, only: Option<&str>) -> bool {
-        only.is_none_or(|only| only == self.architecture || only == self.library)
-    }
-}
+/// The architectures that every profile is compiled for.
+pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
 /// The fragment that lets a Rust program end by panic: an allow-list without it would hide why a program died.
 const PANIC_PATH: &str = "panic";
@@ -143,7 +124,7 @@ pub struct Element {
     pub args: Vec<Condition>,
     /// Why the rule is there.
     pub comment: Option<String>,
-    /// The one architecture or C library that this is for.
+    /// The one architecture that this is for.
     pub only: Option<String>,
 }
 
@@ -205,9 +186,9 @@ fn rule(element: Element) -> Result<Rule, String> {
     match element {
         Element { include: None, syscall: Some(syscall), args, comment, only } => {
             if let Some(only) = &only
-                && !PLATFORMS.iter().any(|platform| platform.is_meant(Some(only)))
+                && !ARCHITECTURES.contains(&only.as_str())
             {
-                return Err(format!("{syscall}: no architecture or C library is called {only}"));
+                return Err(format!("{syscall}: no architecture is called {only}"));
             }
             Ok(Rule { syscall, args, comment, only })
         }
@@ -260,9 +241,9 @@ impl Checked {
         if self.is_allow_list && !self.includes.contains(PANIC_PATH) {
             return Err(format!("an allow-list includes {PANIC_PATH}"));
         }
-        for platform in PLATFORMS {
+        for architecture in ARCHITECTURES {
             let mut unconditional = BTreeMap::new();
-            for rule in self.rules_on(platform) {
+            for rule in self.rules_on(architecture) {
                 let always = rule.args.is_empty();
                 // seccompiler keeps only one of the two, without a word.
                 match unconditional.insert(&rule.syscall, always) {
@@ -291,15 +272,15 @@ impl Checked {
         Ok(())
     }
 
-    /// The rules that stand for one platform.
-    pub fn rules_on(&self, platform: Platform) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter(move |rule| platform.is_meant(rule.only.as_deref()))
+    /// The rules that stand for one architecture.
+    pub fn rules_on(&self, architecture: &str) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| rule.only.as_ref().is_none_or(|only| only == architecture))
     }
 
-    /// The profile for one platform in seccompiler's own format.
-    pub fn plain(&self, platform: Platform) -> String {
+    /// The profile for one architecture in seccompiler's own format.
+    pub fn plain(&self, architecture: &str) -> String {
         let rules: Vec<Value> = self
-            .rules_on(platform)
+            .rules_on(architecture)
             .map(|rule| {
                 let conditions: Vec<Value> = rule
                     .args

@@ -5,7 +5,7 @@
 #[path = "../seccomp-profiles/profile.rs"]
 mod profile;
 
-use profile::{Checked, PLATFORMS, check, fragment};
+use profile::{ARCHITECTURES, Checked, check, fragment};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -34,11 +34,11 @@ fn a_profile_that_keeps_the_rules_is_taken() {
             {"syscall": "tkill", "only": "aarch64", "comment": "c", "args": [{"index": 1, "type": "dword", "op": "eq", "val": 6, "comment": "n"}]}"#,
     )
     .unwrap();
-    let names = |platform| checked.rules_on(platform).map(|rule| rule.syscall.clone()).collect::<Vec<_>>();
-    assert_eq!(names(PLATFORMS[0]), ["exit_group", "read", "prctl"]);
-    assert_eq!(names(PLATFORMS[1]), ["exit_group", "read", "prctl", "tkill"]);
+    let names = |architecture| checked.rules_on(architecture).map(|rule| rule.syscall.clone()).collect::<Vec<_>>();
+    assert_eq!(names(ARCHITECTURES[0]), ["exit_group", "read", "prctl"]);
+    assert_eq!(names(ARCHITECTURES[1]), ["exit_group", "read", "prctl", "tkill"]);
     // Without what seccompiler does not know.
-    let plain: serde_json::Value = serde_json::from_str(&checked.plain(PLATFORMS[1])).unwrap();
+    let plain: serde_json::Value = serde_json::from_str(&checked.plain(ARCHITECTURES[1])).unwrap();
     let tkill = serde_json::json!({"syscall": "tkill", "args": [{"index": 1, "type": "dword", "op": "eq", "val": 6}]});
     assert_eq!(plain["p"]["filter"][3], tkill);
 }
