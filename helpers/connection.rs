@@ -18,6 +18,7 @@ use rustix::net::{
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
+use zeroize::Zeroize;
 
 /// The largest packet, in bytes. Larger ones are refused.
 pub const PACKET_BYTES: usize = 64 * 1024;
@@ -70,17 +71,29 @@ impl From<Errno> for Broken {
     }
 }
 
-/// Room for one packet, reused from packet to packet.
+/// Room for one packet, reused from packet to packet, and wiped in the end: a proxy may have come in one.
 pub struct Packet {
     bytes: Box<[u8; PACKET_BYTES]>,
     length: usize,
+    longest: usize,
     /// The descriptors that came with the packet, in order, all close-on-exec.
     pub descriptors: Vec<OwnedFd>,
 }
 
 impl Default for Packet {
     fn default() -> Self {
-        Packet { bytes: Box::new([0; PACKET_BYTES]), length: 0, descriptors: Vec::with_capacity(PACKET_DESCRIPTORS) }
+        Packet {
+            bytes: Box::new([0; PACKET_BYTES]),
+            length: 0,
+            longest: 0,
+            descriptors: Vec::with_capacity(PACKET_DESCRIPTORS),
+        }
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        self.bytes.get_mut(..self.longest).unwrap_or_default().zeroize();
     }
 }
 
@@ -213,6 +226,7 @@ impl Connection {
             return Err(Broken::Closed);
         }
         packet.length = received.bytes;
+        packet.longest = packet.longest.max(received.bytes);
         Ok(())
     }
 
