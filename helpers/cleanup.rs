@@ -10,7 +10,7 @@ use crate::connection::Connection;
 use crate::handover;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
-use crate::policy::{MayLack, Policy};
+use crate::policy::{CleanupRules, MayLack, Policy};
 use crate::program;
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
@@ -43,7 +43,7 @@ Takes the sandbox S back from the account that the job's proxy maps to. Called b
 All that the job left is copied into S.condor; when it is whole, S.condor takes S's place in one step, and only then
 the target account removes its own copy. The proxy in S.condor is never touched. What the job left is not trusted:
 modes are cut to 0755 (directories get 0700 at least); devices, FIFOs, sockets, and symbolic links that could lead out of the sandbox or to
-the proxy are left out and reported. If anything fails before that step, S is as the job left it, and the next call
+the proxy are left out and reported. The site's bounds hold (/etc/glexec-rs/policy). If anything fails before that step, S is as the job left it, and the next call
 begins anew. Called on a sandbox that was taken back already, it does nothing, or finishes what was interrupted.
 
 Exit codes: 0 done, 1 anything else.
@@ -158,7 +158,7 @@ fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, 
         &[Grant { object: home, rights: filling() }, Grant { object: place.parent.as_fd(), rights: renaming() }],
         policy.may_lack,
     )?;
-    let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, &proof);
+    let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, policy.cleanup, &proof);
     if received.is_err() {
         switched.give_up();
         return received;
@@ -175,13 +175,19 @@ fn receive_and_exchange(
     place: &Place,
     home: BorrowedFd<'_>,
     proxy: &Component,
+    rules: CleanupRules,
     proof: &Confined,
 ) -> Outcome<Received> {
     merge::sweep(home)?;
     handover::ask(connection, place, &place.name, proxy, false, &[])?;
     let staging = merge::Staging::make(home)?;
-    let received =
-        receive_tree(connection, staging.tree(), From::Target(proxy), Progress::new("taking the sandbox back"), proof)?;
+    let received = receive_tree(
+        connection,
+        staging.tree(),
+        From::Target(proxy, rules),
+        Progress::new("taking the sandbox back"),
+        proof,
+    )?;
     staging.merge()?;
     place.exchange()?;
     let told = connection

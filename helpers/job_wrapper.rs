@@ -1,16 +1,17 @@
 //! Takes the job's environment and standard streams from the Starter and becomes the job. Runs as the target account.
 //!
 //! What it parses comes from the submitter, whose job runs as this very account right afterwards: that account is its
-//! confinement. A filter or domain of its own would be inherited by the job, which is not ours to give.
+//! confinement. A filter or domain of its own would be inherited by the job; what that gets is the site's policy and nothing else.
 
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
-use crate::channel::environment::{Variables, decode, merge};
+use crate::channel::environment::{Variables, decode, merge, name};
 use crate::channel::socket::{Channel, Trouble};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program, exit_code};
+use crate::policy::Policy;
 use crate::program;
 use crate::sandbox::metadata::Metadata;
 use crate::sys;
@@ -35,7 +36,8 @@ Starter as its standard input. Takes the job's environment and standard streams 
   CMD, ARGS     the job's command, executed as given (no PATH search, no shell), and its arguments
 
 The job has the descriptors 0, 1 and 2 and no other, default signal dispositions, an empty signal mask, and no
-controlling terminal. Working directory, umask, resource limits and groups are as this program found them.
+controlling terminal. Working directory, umask, resource limits and groups are as this program found them. What else
+it is kept from is the site's choice (/etc/glexec-rs/policy), by default nothing.
 
 Exit codes: the job's; 1 when it could not be started (the reason goes to the Starter's socket).
 ";
@@ -88,7 +90,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let start = converse(channel, names)?;
     // From here on the fresh socket is the one that the Starter listens to.
     let failure = match prepare(start.received, names) {
-        Ok((environment, streams)) => become_job(command, &environment, streams),
+        Ok(job) => become_job(command, job),
         Err(failure) => failure,
     };
     match start.fresh.explain(&failure.to_string()) {
@@ -180,13 +182,19 @@ fn check_passed(descriptor: &OwnedFd, stream: Stream) -> Outcome {
     }
 }
 
-type Environment = (Vec<CString>, Variables);
+/// All that the job gets besides its command.
+struct Job {
+    /// What the switcher left.
+    base: Vec<CString>,
+    /// What the Starter sent.
+    variables: Variables,
+    streams: [OwnedFd; 3],
+    policy: Policy,
+}
 
-fn prepare(
-    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
-    names: &[Vec<u8>; 3],
-) -> Outcome<(Environment, [OwnedFd; 3])> {
+fn prepare(received: Outcome<(Variables, [Option<OwnedFd>; 3])>, names: &[Vec<u8>; 3]) -> Outcome<Job> {
     let (variables, [passed_in, passed_out, passed_err]) = received?;
+    let policy = Policy::load()?;
     require_own_directory()?;
     let [name_in, name_out, name_err] = names;
     let open = |passed: Option<OwnedFd>, name: &[u8], stream| passed.map_or_else(|| open_named(name, stream), Ok);
@@ -195,7 +203,7 @@ fn prepare(
         open(passed_out, name_out, Stream::Out)?,
         open(passed_err, name_err, Stream::Err)?,
     ];
-    Ok(((sys::environment_entries(), variables), streams))
+    Ok(Job { base: sys::environment_entries(), variables, streams, policy })
 }
 
 /// The sandbox is this account's own, or somebody put another directory in its place.
@@ -250,8 +258,10 @@ fn is_null_device(file: &OwnedFd) -> bool {
 }
 
 /// Returns only if that failed, with the reason.
-fn become_job(command: &[Vec<u8>], (base, variables): &Environment, [input, output, errors]: [OwnedFd; 3]) -> Failure {
-    let environment = merge(base.iter().map(CString::as_c_str), variables);
+fn become_job(command: &[Vec<u8>], job: Job) -> Failure {
+    let Job { base, variables, streams: [input, output, errors], policy } = job;
+    let mut environment = merge(base.iter().map(CString::as_c_str), &variables);
+    environment.retain(|entry| !policy.secret_variables.iter().any(|secret| secret == name(entry.to_bytes())));
     let argv: Result<Vec<CString>, _> = command.iter().map(|word| CString::new(&word[..])).collect();
     let Ok(argv) = argv else { return Failure::permanent("an argument holds a NUL") };
     let Some(path) = argv.first() else { return Failure::permanent("there is no command") };
@@ -266,6 +276,9 @@ fn become_job(command: &[Vec<u8>], (base, variables): &Environment, [input, outp
         && error.kind() != std::io::ErrorKind::PermissionDenied
     {
         return Failure::permanent(format_args!("cannot give the terminal up: {error}"));
+    }
+    if let Err(failure) = policy.job.apply() {
+        return failure;
     }
     let error = sys::exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
     let text = error.to_string();

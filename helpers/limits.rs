@@ -126,3 +126,9 @@ pub const FAMILY_TRIES: u32 = 3;
 
 /// How long the rest of a job may take to end by itself when its first process has ended.
 pub const FAMILY_OWN_END: Duration = Duration::from_millis(100);
+
+/// The longest policy file, in bytes. The example, which explains every key, has about 5,000.
+pub const POLICY_BYTES: u64 = 64 << 10;
+
+/// The most lines of one key in the policy file.
+pub const POLICY_LIST: usize = 100;

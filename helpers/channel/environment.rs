@@ -165,7 +165,7 @@ fn bare(entry: &[u8]) -> &[u8] {
 }
 
 /// What comes before the first `=`.
-fn name(entry: &[u8]) -> &[u8] {
+pub fn name(entry: &[u8]) -> &[u8] {
     entry.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 

@@ -56,6 +56,8 @@ const SETTINGS: &[&str] = &[
     "/etc/grid-security/vomsdir",
     "/etc/vomses",
     "/etc/krb5.conf*",
+    // The site's policy, which the job wrapper reads in the domain.
+    "/etc/glexec-rs/policy",
     // Shells, interpreters and tools. Parts of Debian's Python and Java live there.
     "/etc/profile*",
     "/etc/bash*",

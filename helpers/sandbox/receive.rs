@@ -6,6 +6,7 @@ use crate::confine::Confined;
 use crate::connection::{Connection, Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
+use crate::policy::{CleanupRules, PATH, Symlinks};
 use crate::sandbox::component::Component;
 use crate::sandbox::content::{Copier, Uncopied, write_all};
 use crate::sandbox::link::stays_inside;
@@ -35,8 +36,8 @@ const NEWS_PAUSE: Duration = Duration::from_secs(1);
 pub enum From<'a> {
     /// The pilot, who may have any link in it.
     Pilot,
-    /// The target side: the proxy with this name is not its to send, and links must stay inside.
-    Target(&'a Component),
+    /// The target side: the proxy with this name is not its to send, and the site's rules hold.
+    Target(&'a Component, CleanupRules),
 }
 
 impl From<'_> {
@@ -45,7 +46,15 @@ impl From<'_> {
     const fn added_to_directories(&self) -> u16 {
         match self {
             From::Pilot => 0,
-            From::Target(_) => CHANGE,
+            From::Target(..) => CHANGE,
+        }
+    }
+
+    /// The bounds; of what comes from the pilot the largest that a site could choose.
+    fn rules(&self) -> CleanupRules {
+        match self {
+            From::Pilot => CleanupRules::default(),
+            From::Target(_, rules) => *rules,
         }
     }
 }
@@ -88,9 +97,17 @@ struct Receiver<'a> {
     links: Option<(OwnedFd, Component)>,
     copier: Copier,
     own_kind: Option<OwnKind>,
+    bounds: Bounds,
     totals: Totals,
     progress: Progress,
     next_news: Instant,
+}
+
+/// What the copy must not exceed.
+struct Bounds {
+    rules: CleanupRules,
+    /// When [`CleanupRules::time`] is over.
+    until: Option<Instant>,
 }
 
 /// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is not told
@@ -116,9 +133,11 @@ pub fn receive_tree(
 
 fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress: Progress) -> Outcome<Received> {
     let duplicate = || rustix::io::fcntl_dupfd_cloexec(root, 3).or_fail(|| "cannot duplicate a descriptor");
+    let rules = from.rules();
     let mut receiver = Receiver {
         connection,
         from,
+        bounds: Bounds { rules, until: Instant::now().checked_add(rules.time) },
         root: duplicate()?,
         walk: Walk::new(duplicate()?),
         report: Report::default(),
@@ -134,6 +153,7 @@ fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress
     let mut packet = Packet::default();
     loop {
         connection.receive(&mut packet).or_fail(|| "receiving the sandbox")?;
+        receiver.bounds.check_time()?;
         let mut files = std::mem::take(&mut packet.descriptors).into_iter();
         let end = match Message::decode(packet.bytes()) {
             Ok(Message::Records([])) => return Err(broken("a packet without records")),
@@ -216,11 +236,12 @@ impl Receiver<'_> {
     /// What every entry has to pass, whatever it is.
     fn count(&mut self, name: &Component) -> Outcome {
         self.totals.entries = self.totals.entries.saturating_add(1);
-        if self.totals.entries > limits::ENTRIES {
-            return Err(Failure::permanent(format_args!("the sandbox has more than {} entries", limits::ENTRIES)));
+        let most = self.bounds.rules.entries;
+        if self.totals.entries > most {
+            return Err(past(format_args!("has more than {most} entries"), "cleanup-entries"));
         }
         match self.from {
-            From::Target(proxy) if self.walk.depth() == 0 && name == proxy => Err(broken("it sends the proxy")),
+            From::Target(proxy, _) if self.walk.depth() == 0 && name == proxy => Err(broken("it sends the proxy")),
             _ => Ok(()),
         }
     }
@@ -242,6 +263,10 @@ impl Receiver<'_> {
     }
 
     fn enter(&mut self, name: &Component, mode: u16, mtime: Time) -> Outcome {
+        let deepest = self.bounds.rules.depth;
+        if self.walk.depth() >= deepest {
+            return Err(past(format_args!("is deeper than {deepest} directories"), "cleanup-depth"));
+        }
         let here = self.walk.directory();
         let child = mkdirat(here, name.c_str(), Mode::RWXU)
             .and_then(|()| openat(here, name.c_str(), DIRECTORY, Mode::empty()))
@@ -251,11 +276,7 @@ impl Receiver<'_> {
             mtime,
             path_length: self.report.enter(name),
         };
-        let entered = self.walk.enter(child, pending);
-        if entered == Err(Errno::NAMETOOLONG) {
-            return Err(Failure::permanent(format_args!("the sandbox is deeper than {} directories", limits::DEPTH)));
-        }
-        entered.or_fail(|| "cannot go down")?;
+        self.walk.enter(child, pending).or_fail(|| "cannot go down")?;
         self.totals.directories = self.totals.directories.saturating_add(1);
         Ok(())
     }
@@ -270,10 +291,8 @@ impl Receiver<'_> {
     }
 
     fn symlink(&mut self, name: &Component, target: &[u8], mtime: Time) -> Outcome {
-        if let From::Target(proxy) = self.from
-            && !stays_inside(target, self.walk.depth(), proxy)
-        {
-            self.leave_out(name, Reason::EscapingLink);
+        if let Some(reason) = self.unwanted_link(target) {
+            self.leave_out(name, reason);
             return Ok(());
         }
         let here = self.walk.directory();
@@ -282,6 +301,16 @@ impl Receiver<'_> {
             .map_err(|errno| self.failure("make the link", name, errno))?;
         self.totals.symlinks = self.totals.symlinks.saturating_add(1);
         Ok(())
+    }
+
+    /// Why a link with this target does not come back.
+    fn unwanted_link(&self, target: &[u8]) -> Option<Reason> {
+        let From::Target(proxy, rules) = self.from else { return None };
+        match rules.symlinks {
+            Symlinks::All => None,
+            Symlinks::None => Some(Reason::AnyLink),
+            Symlinks::Inside => (!stays_inside(target, self.walk.depth(), proxy)).then_some(Reason::EscapingLink),
+        }
     }
 
     fn file(&mut self, name: &Component, from: &OwnedFd) -> Outcome {
@@ -310,7 +339,7 @@ impl Receiver<'_> {
     fn small_file(&mut self, name: &Component, mode: Mode, mtime: Time, content: &[u8]) -> Outcome {
         let own = self.create(name, mode)?;
         write_all(own.as_fd(), content, 0).map_err(|errno| self.failure("write the file", name, errno))?;
-        add_bytes(&mut self.totals, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
+        self.bounds.add_bytes(&mut self.totals, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
         self.finish(name, &own, mode, mtime)
     }
 
@@ -336,9 +365,10 @@ impl Receiver<'_> {
     }
 
     fn content(&mut self, name: &Component, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
-        let Receiver { copier, totals, connection, progress, next_news, .. } = self;
+        let Receiver { copier, bounds, totals, connection, progress, next_news, .. } = self;
         let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
-            add_bytes(totals, bytes)?;
+            bounds.add_bytes(totals, bytes)?;
+            bounds.check_time()?;
             tell_news(totals, connection, progress, next_news);
             Ok(())
         });
@@ -396,12 +426,27 @@ impl Receiver<'_> {
     }
 }
 
-fn add_bytes(totals: &mut Totals, bytes: u64) -> Outcome {
-    totals.bytes = totals.bytes.saturating_add(bytes);
-    if totals.bytes > limits::DATA_BYTES {
-        return Err(Failure::permanent(format_args!("the sandbox has more than {} bytes", limits::DATA_BYTES)));
+impl Bounds {
+    fn add_bytes(&self, totals: &mut Totals, bytes: u64) -> Outcome {
+        totals.bytes = totals.bytes.saturating_add(bytes);
+        let most = self.rules.bytes;
+        if totals.bytes > most {
+            return Err(past(format_args!("has more than {most} bytes"), "cleanup-bytes"));
+        }
+        Ok(())
     }
-    Ok(())
+
+    fn check_time(&self) -> Outcome {
+        if self.until.is_none_or(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        Err(past(format_args!("took longer to copy than {} s", self.rules.time.as_secs()), "cleanup-seconds"))
+    }
+}
+
+/// A bound was passed; the key is what a site can set it with for cleanup.
+fn past(what: core::fmt::Arguments<'_>, key: &str) -> Failure {
+    Failure::permanent(format_args!("the sandbox {what} (for cleanup: {key} in {PATH}); it stays as it was"))
 }
 
 /// Tells the sender and who watches, but not too often.

@@ -29,11 +29,18 @@ pub enum Reason {
     EscapingLink,
     /// Another account's, which the job could not read.
     Unreadable,
+    /// A symbolic link of a job, where the site takes none back.
+    AnyLink,
 }
 
 impl Reason {
-    const ALL: [(u8, Reason); 4] =
-        [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink), (4, Reason::Unreadable)];
+    const ALL: [(u8, Reason); 5] = [
+        (1, Reason::Special),
+        (2, Reason::OtherFileSystem),
+        (3, Reason::EscapingLink),
+        (4, Reason::Unreadable),
+        (5, Reason::AnyLink),
+    ];
 
     /// What a report calls it.
     pub const fn text(self) -> &'static str {
@@ -42,6 +49,7 @@ impl Reason {
             Reason::OtherFileSystem => "on another file system",
             Reason::EscapingLink => "a symbolic link that could lead out of the sandbox or to the proxy",
             Reason::Unreadable => "another account's, not readable for the job",
+            Reason::AnyLink => "a symbolic link; this site takes none back",
         }
     }
 }
@@ -559,6 +567,6 @@ mod tests {
         };
         assert!(!refused(&enter(0o7777, 999_999_999)));
         assert!(refused(&enter(0o10000, 0)) && refused(&enter(0, 1_000_000_000)));
-        assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 5]));
+        assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 6]));
     }
 }
