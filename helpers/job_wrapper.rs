@@ -91,7 +91,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let policy = Policy::load();
     let start = converse(channel, names)?;
     // From here on the fresh socket is the one that the Starter listens to.
-    let failure = match policy.and_then(|policy| prepare(start.received, names, policy)) {
+    let failure = match prepare(start.received, names, policy) {
         Ok(job) => become_job(command, job),
         Err(failure) => failure,
     };
@@ -194,8 +194,13 @@ struct Job {
     policy: Policy,
 }
 
-fn prepare(received: Outcome<(Variables, [Option<OwnedFd>; 3])>, names: &[Vec<u8>; 3], policy: Policy) -> Outcome<Job> {
+fn prepare(
+    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
+    names: &[Vec<u8>; 3],
+    policy: Outcome<Policy>,
+) -> Outcome<Job> {
     let (variables, [passed_in, passed_out, passed_err]) = received?;
+    let policy = policy?;
     require_own_directory()?;
     let [name_in, name_out, name_err] = names;
     let open = |passed: Option<OwnedFd>, name: &[u8], stream| passed.map_or_else(|| open_named(name, stream), Ok);
