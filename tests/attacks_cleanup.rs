@@ -703,6 +703,26 @@ fn c13_other_accounts_cannot_lock_the_helpers_out() {
 }
 
 #[test]
+fn c12_a_directory_with_the_name_of_a_waiting_proxy_does_not_keep_the_sandbox() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let plant = |account, at: &Path| {
+        as_account(account, || {
+            fs::create_dir(at).unwrap();
+            fs::write(at.join("output"), b"x").unwrap();
+        });
+    };
+    plant(GREG, &sandbox.path.join(".glexec-new-proxy"));
+    let left = sandbox.snapshot();
+    // What a call leaves that is killed when it has merged this and not yet exchanged the two directories.
+    plant(PILOT, &sandbox.parked.join(".glexec-new-proxy"));
+    site.cleanup(&sandbox).run().expect_quiet();
+    sandbox.assert_taken_back(&left, &given);
+}
+
+#[test]
 fn c13_while_setup_is_at_work() {
     let Some(site) = Site::new() else { return };
     for round in 0..20 {
