@@ -99,7 +99,7 @@ pub fn send_tree(
         entries: 0,
         report: Report::default(),
         progress,
-        verdict: Packet::default(),
+        verdict: Packet::without_descriptors(),
     };
     let sent = sender.send_all().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
