@@ -157,8 +157,7 @@ fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArgum
     switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
     let removed = handover::ask(&switched.connection, place, &place.parked, &arguments.proxy, true, &[])
         .and_then(|()| handover::expect(&switched.connection, &Message::Done, &proof));
-    switched.end();
-    removed
+    switched.conclude(removed)
 }
 
 fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
@@ -171,14 +170,12 @@ fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, 
     )?;
     let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, policy.cleanup, &proof);
     if received.is_err() {
-        switched.give_up();
-        return received;
+        return switched.conclude(received);
     }
     // The sandbox is back. What is left is that the target account removes its own copy.
     switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
     let removed = handover::expect(&switched.connection, &Message::Done, &proof);
-    switched.end();
-    removed.and(received)
+    switched.conclude(removed).and(received)
 }
 
 fn receive_and_exchange(

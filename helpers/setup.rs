@@ -75,12 +75,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     sys::ignore_write_signals();
     program::raise_descriptor_limit();
     let handed_over = hand_over(&switched.connection, &place, home, &arguments.proxy, may_lack);
-    if handed_over.is_err() {
-        switched.give_up();
-    } else {
-        switched.end();
-    }
-    let (totals, left_out) = handed_over?;
+    let (totals, left_out) = switched.conclude(handed_over)?;
     report::finished(Program::Setup, &totals, &left_out, arguments.json);
     Ok(ExitCode::SUCCESS)
 }

@@ -278,24 +278,45 @@ impl Running {
 }
 
 impl Switched {
-    /// After a failure: lets the other side undo its part, then ends.
-    pub fn give_up(self) {
-        self.connection.finish_sending();
-        self.connection.wait_for_end(limits::UNDO_DEADLINE);
-        self.end();
+    /// Ends the conversation with its result. After a failure the other side can undo its part before; and if a signal ended it, the
+    /// failure says so.
+    ///
+    /// # Errors
+    /// The result's.
+    pub fn conclude<T>(self, result: Outcome<T>) -> Outcome<T> {
+        if result.is_err() {
+            self.connection.finish_sending();
+            self.connection.wait_for_end(limits::UNDO_DEADLINE);
+        }
+        let signal = self.end();
+        result.map_err(|failure| match signal {
+            Some(libc::SIGSYS) => Failure::new(
+                failure.kind,
+                format_args!(
+                    "{failure}; the target side was killed by SIGSYS for a system call that its seccomp profile does not allow (the kernel's log names the call)"
+                ),
+            ),
+            Some(signal) => {
+                Failure::new(failure.kind, format_args!("{failure}; the target side was ended by signal {signal}"))
+            }
+            None => failure,
+        })
     }
 
-    /// Ends the conversation and waits for the switcher to end, too.
-    pub fn end(self) {
+    /// Ends the conversation and waits for the switcher to end, too. Gives the signal that ended it, if one did.
+    pub fn end(self) -> Option<i32> {
         let Switched { connection, mut switcher } = self;
         drop(connection);
         let started = Instant::now();
         while let Some(left) = limits::SWITCHER_END_DEADLINE.checked_sub(started.elapsed()) {
             switcher.read_output();
-            if !matches!(switcher.child.try_wait(), Ok(None)) {
-                return;
+            match switcher.child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return status.signal(),
+                Err(_) => return None,
             }
             let _ = wait_for(switcher.ended.as_fd(), PollFlags::IN, left.min(Duration::from_millis(100)));
         }
+        None
     }
 }

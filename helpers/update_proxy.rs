@@ -142,10 +142,6 @@ fn renew_both(
             handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
             handover::expect(&switched.connection, &Message::Done, &proof)
         });
-    if installed.is_err() {
-        switched.give_up();
-        return installed;
-    }
-    switched.end();
+    switched.conclude(installed)?;
     staged.install(proxy_name)
 }
