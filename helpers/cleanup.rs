@@ -18,13 +18,14 @@ use crate::sandbox::progress::Progress;
 use crate::sandbox::receive::{From, Received, receive_tree};
 use crate::sandbox::report;
 use crate::sandbox::resolve::Place;
+use crate::sandbox::walk::Opened;
 use crate::sandbox::wire::{Message, Totals};
 use crate::sandbox::{merge, proxy};
 use crate::switch::{Operation, Request, Switched, switch};
 use crate::sys;
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::process::geteuid;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -55,6 +56,7 @@ pub fn main() -> ExitCode {
 }
 
 /// What an earlier call has left to do.
+#[derive(PartialEq, Eq)]
 enum State {
     /// Nothing: the sandbox is the pilot's.
     TakenBack,
@@ -75,20 +77,29 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
         State::TakenBack => (Totals::default(), Vec::new()),
         State::Missing => return Err(restore(&place)?),
         State::Leftover => {
-            let home = place.open_home(&place.name)?;
-            place.lock(home.directory.as_fd())?;
+            let (home, _held) = hold(&place, &place.name, &State::Leftover, arguments)?;
             remove_leftover(&place, home.directory.as_fd(), arguments, policy.may_lack)?;
             (Totals::default(), Vec::new())
         }
         State::WithTarget => {
-            let home = place.open_home(&place.parked)?;
-            place.lock(home.directory.as_fd())?;
+            let (home, _held) = hold(&place, &place.parked, &State::WithTarget, arguments)?;
             let received = take_back(&place, home.directory.as_fd(), arguments, &policy)?;
             (received.totals, received.left_out)
         }
     };
     report::finished(Program::Cleanup, &totals, &left_out, arguments.json);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Opens the pilot's own directory, keeps other helpers away, and makes sure that none has changed the state before that.
+fn hold(place: &Place, home: &Component, expected: &State, arguments: &SandboxArguments) -> Outcome<(Opened, OwnedFd)> {
+    let home = place.open_home(home)?;
+    let held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
+    if state(place)? == *expected {
+        Ok((home, held))
+    } else {
+        Err(Failure::permanent(format_args!("another helper was at work on the sandbox {}; try again", place.name)))
+    }
 }
 
 fn state(place: &Place) -> Outcome<State> {

@@ -18,6 +18,7 @@ use rustix::net::{
 use std::io::{IoSlice, IoSliceMut};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
+use zeroize::Zeroize;
 
 /// The largest packet, in bytes. Larger ones are refused.
 pub const PACKET_BYTES: usize = 64 * 1024;
@@ -70,21 +71,45 @@ impl From<Errno> for Broken {
     }
 }
 
-/// Room for one packet, reused from packet to packet.
+/// Room for one packet, reused from packet to packet, and wiped in the end: a proxy may have come in one.
 pub struct Packet {
     bytes: Box<[u8; PACKET_BYTES]>,
     length: usize,
+    longest: usize,
+    control_bytes: usize,
     /// The descriptors that came with the packet, in order, all close-on-exec.
     pub descriptors: Vec<OwnedFd>,
 }
 
 impl Default for Packet {
     fn default() -> Self {
-        Packet { bytes: Box::new([0; PACKET_BYTES]), length: 0, descriptors: Vec::with_capacity(PACKET_DESCRIPTORS) }
+        Packet {
+            bytes: Box::new([0; PACKET_BYTES]),
+            length: 0,
+            longest: 0,
+            control_bytes: CONTROL_BYTES,
+            descriptors: Vec::with_capacity(PACKET_DESCRIPTORS),
+        }
+    }
+}
+
+impl Drop for Packet {
+    fn drop(&mut self) {
+        self.bytes.get_mut(..self.longest).unwrap_or_default().zeroize();
     }
 }
 
 impl Packet {
+    /// Room for a packet of bytes alone; one with descriptors is refused.
+    ///
+    /// Descriptors that are not asked for must not even arrive: closing one waits for the server of its file system, which can be the job
+    /// and never answer. Where there is no room, the kernel drops them without that.
+    pub fn without_descriptors() -> Self {
+        let mut packet = Packet::default();
+        packet.control_bytes = 0;
+        packet
+    }
+
     /// The packet's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
@@ -183,7 +208,7 @@ impl Connection {
         packet.descriptors.clear();
         self.require_time()?;
         let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut control = RecvAncillaryBuffer::new(space.get_mut(..packet.control_bytes).unwrap_or_default());
         let received = loop {
             let mut parts = [IoSliceMut::new(packet.bytes.as_mut_slice())];
             match recvmsg(&self.socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT) {
@@ -213,16 +238,17 @@ impl Connection {
             return Err(Broken::Closed);
         }
         packet.length = received.bytes;
+        packet.longest = packet.longest.max(received.bytes);
         Ok(())
     }
 
     /// Waits until the other side has closed its end, for `patience` at the most; what still arrives is dropped.
     pub fn wait_for_end(&self, patience: Duration) {
         let started = Instant::now();
-        let mut packet = Packet::default();
+        let mut packet = Packet::without_descriptors();
         while let Some(left) = patience.checked_sub(started.elapsed()) {
             match wait_for(self.socket.as_fd(), PollFlags::IN, left) {
-                Ok(true) if self.receive(&mut packet).is_ok() => {}
+                Ok(true) if matches!(self.receive(&mut packet), Ok(()) | Err(Broken::Malformed(_))) => {}
                 _ => return,
             }
         }
@@ -316,6 +342,33 @@ mod tests {
             .unwrap();
         assert!(matches!(other.receive(&mut packet), Err(Broken::Malformed(_))));
         assert!(packet.descriptors.is_empty());
+    }
+
+    #[test]
+    fn descriptors_that_nobody_asked_for_do_not_arrive() {
+        let (one, other) = connected();
+        let (end, watched) = pair().unwrap();
+        one.send(b"x", &[end.as_fd()]).unwrap();
+        drop(end);
+        let mut packet = Packet::without_descriptors();
+        assert!(matches!(other.receive(&mut packet), Err(Broken::Malformed(_))));
+        assert!(packet.bytes().is_empty() && packet.descriptors.is_empty());
+        // The kernel had the last one.
+        assert_eq!(Connection::new(watched).receive(&mut packet), Err(Broken::Closed));
+        one.send(b"x", &[]).unwrap();
+        other.receive(&mut packet).unwrap();
+        assert_eq!(packet.bytes(), b"x");
+    }
+
+    #[test]
+    fn the_end_is_waited_for_whatever_still_arrives() {
+        let (one, other) = connected();
+        let file = std::fs::File::open("/dev/null").unwrap();
+        one.send(b"x", &[file.as_fd()]).unwrap();
+        one.send(b"x", &[]).unwrap();
+        drop(one);
+        other.wait_for_end(core::time::Duration::from_secs(60));
+        assert_eq!(other.receive(&mut Packet::default()), Err(Broken::Closed));
     }
 
     #[test]

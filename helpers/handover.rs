@@ -39,7 +39,7 @@ pub fn ask(
 /// # Errors
 /// With the target side's own reason, if it gives one.
 pub fn expect(connection: &Connection, wanted: &Message<'_>, _proof: &Confined) -> Outcome {
-    let mut packet = Packet::default();
+    let mut packet = Packet::without_descriptors();
     connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
     match Message::decode(packet.bytes()) {
         Ok(answer) if answer == *wanted => Ok(()),

@@ -87,9 +87,11 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         let _ = channel.explain("usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]");
         return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
     };
+    // While descriptors are free: what comes may need the last one.
+    let policy = Policy::load();
     let start = converse(channel, names)?;
     // From here on the fresh socket is the one that the Starter listens to.
-    let failure = match prepare(start.received, names) {
+    let failure = match prepare(start.received, names, policy) {
         Ok(job) => become_job(command, job),
         Err(failure) => failure,
     };
@@ -192,9 +194,13 @@ struct Job {
     policy: Policy,
 }
 
-fn prepare(received: Outcome<(Variables, [Option<OwnedFd>; 3])>, names: &[Vec<u8>; 3]) -> Outcome<Job> {
+fn prepare(
+    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
+    names: &[Vec<u8>; 3],
+    policy: Outcome<Policy>,
+) -> Outcome<Job> {
     let (variables, [passed_in, passed_out, passed_err]) = received?;
-    let policy = Policy::load()?;
+    let policy = policy?;
     require_own_directory()?;
     let [name_in, name_out, name_err] = names;
     let open = |passed: Option<OwnedFd>, name: &[u8], stream| passed.map_or_else(|| open_named(name, stream), Ok);

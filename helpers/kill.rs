@@ -148,7 +148,7 @@ impl Signaller {
     pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
         let connection = &self.switched.connection;
         connection.send(&Message::Signal(signal).encode(), &[process]).or_fail(|| "asking the target side")?;
-        let mut packet = Packet::default();
+        let mut packet = Packet::without_descriptors();
         connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
         match Message::decode(packet.bytes()) {
             Ok(Message::Signalled(0)) => Ok(Ok(())),

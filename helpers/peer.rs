@@ -196,7 +196,7 @@ fn fill(connection: &Connection, sandbox: &OwnedFd, proof: &Confined) -> Outcome
 }
 
 fn await_commit(connection: &Connection) -> Outcome {
-    let mut packet = Packet::default();
+    let mut packet = Packet::without_descriptors();
     connection.receive(&mut packet).or_fail(|| "waiting for the commit")?;
     match Message::decode(packet.bytes()) {
         Ok(Message::Commit) => Ok(()),

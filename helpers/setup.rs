@@ -62,7 +62,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
         return finish(&place, arguments, may_lack);
     }
     let home = place.open_home(&place.name)?;
-    place.lock(home.directory.as_fd())?;
+    let _held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
     proxy::open(home.directory.as_fd(), &arguments.proxy)?;
 
     let switched = switch(&Request {
@@ -106,7 +106,7 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
 fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome<ExitCode> {
     let home = place.open_home(&place.parked)?;
     let home = home.directory.as_fd();
-    place.lock(home)?;
+    let _held = place.lock(home, &arguments.proxy)?;
     proxy::open(home, &arguments.proxy)?;
     confine(&SETUP_PILOT, &[Grant { object: home, rights: removing() }], may_lack)?;
     remove_contents(home, Some(&arguments.proxy)).or_fail(|| format!("cannot empty {}", place.parked))?;

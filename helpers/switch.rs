@@ -213,9 +213,9 @@ impl Running {
 
     /// Takes the greeting; false when the socket was closed instead.
     fn greeted(&self, connection: &Connection) -> Outcome<bool> {
-        let mut packet = Packet::default();
+        let mut packet = Packet::without_descriptors();
         match connection.receive(&mut packet) {
-            Ok(()) if packet.bytes() == GREETING && packet.descriptors.is_empty() => Ok(true),
+            Ok(()) if packet.bytes() == GREETING => Ok(true),
             Ok(()) => Err(Failure::permanent("what the switcher started is not the peer of this version")),
             Err(connection::Broken::Closed) => Ok(false),
             Err(other) => Err(Failure::permanent(other)),

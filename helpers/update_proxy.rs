@@ -70,7 +70,7 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
     let place = Place::find(&sandbox)?;
     if switcher == NO_SWITCHER {
         let home = place.open_home(&place.name)?;
-        place.lock(home.directory.as_fd())?;
+        let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
         let staged = Staged::copy(home.directory.as_fd(), &new)?;
         let proof =
             confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
@@ -78,7 +78,7 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
         staged.install(&proxy_name)?;
     } else {
         let home = place.open_home(&place.parked)?;
-        place.lock(home.directory.as_fd())?;
+        let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
         let staged = Staged::copy(home.directory.as_fd(), &new)?;
         renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)?;
     }

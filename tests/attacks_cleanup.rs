@@ -7,7 +7,7 @@ mod common;
 
 use common::{GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
 use common::{as_account, finish, pem, put_file, while_attacked};
-use rustix::fs::{AtFlags, CWD, FileType, Mode, XattrFlags, linkat, makedev, mknodat, setxattr};
+use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, XattrFlags, flock, linkat, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -678,6 +678,48 @@ fn c13_two_cleanups_at_once() {
         assert!(both.iter().all(|finished| matches!(finished.code, Some(0 | 1))), "{both:?}");
         sandbox.assert_taken_back(&left, &given);
     }
+}
+
+/// The pilot's directory can be listed by everybody, and whoever can open a directory can lock it.
+#[test]
+fn c13_other_accounts_cannot_lock_the_helpers_out() {
+    let Some(site) = Site::new() else { return };
+    for account in [GREG, MALLORY] {
+        let sandbox = site.sandbox();
+        let _held = as_account(account, || {
+            let directory = fs::File::open(&sandbox.path).unwrap();
+            flock(&directory, FlockOperation::NonBlockingLockExclusive).unwrap();
+            directory
+        });
+        let given = sandbox.snapshot();
+        site.setup(&sandbox).run().expect_quiet();
+        sandbox.assert_handed_over(&given);
+        let new = site.private_file("new", &pem(2));
+        site.update_proxy(&sandbox, &new).run().expect_quiet();
+        site.cleanup(&sandbox).run().expect_quiet();
+        assert!(!sandbox.parked.exists());
+        assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), pem(2));
+    }
+}
+
+#[test]
+fn c12_a_directory_with_the_name_of_a_waiting_proxy_does_not_keep_the_sandbox() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let plant = |account, at: &Path| {
+        as_account(account, || {
+            fs::create_dir(at).unwrap();
+            fs::write(at.join("output"), b"x").unwrap();
+        });
+    };
+    plant(GREG, &sandbox.path.join(".glexec-new-proxy"));
+    let left = sandbox.snapshot();
+    // What a call leaves that is killed when it has merged this and not yet exchanged the two directories.
+    plant(PILOT, &sandbox.parked.join(".glexec-new-proxy"));
+    site.cleanup(&sandbox).run().expect_quiet();
+    sandbox.assert_taken_back(&left, &given);
 }
 
 #[test]

@@ -51,7 +51,8 @@ pub fn read() -> Outcome<Option<Vec<u8>>> {
 /// The last directory on the way; `None` if it is not there.
 fn directory() -> Outcome<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut above = Vec::new();
+    let mut way = Vec::new();
+    let mut here: Option<OwnedFd> = None;
     let mut path = String::new();
     for name in DIRECTORIES {
         let shown = name.to_string_lossy();
@@ -59,12 +60,15 @@ fn directory() -> Outcome<Option<OwnedFd>> {
             path.push('/');
         }
         path.push_str(&shown);
-        let opened = match above.last() {
-            Some((_, parent)) => openat(parent, name, flags, Mode::empty()),
+        let opened = match &here {
+            Some(parent) => openat(parent, name, flags, Mode::empty()),
             None => openat(CWD, name, flags, Mode::empty()),
         };
         match opened {
-            Ok(directory) => above.push((path.clone(), directory)),
+            Ok(directory) => {
+                way.push((path.clone(), Metadata::of(&directory).or_fail(|| format!("cannot look at {path}"))?));
+                here = Some(directory);
+            }
             // Without the last one there is no policy whose way could be wrong.
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -73,10 +77,8 @@ fn directory() -> Outcome<Option<OwnedFd>> {
             Err(errno) => return Err(errno).or_fail(|| format!("cannot open {path}")),
         }
     }
-    for (path, directory) in &above {
-        require_roots(path, &Metadata::of(directory).or_fail(|| format!("cannot look at {path}"))?)?;
-    }
-    Ok(above.pop().map(|(_, directory)| directory))
+    way.iter().try_for_each(|(path, found)| require_roots(path, found))?;
+    Ok(here)
 }
 
 fn require_roots(path: &str, found: &Metadata) -> Outcome {

@@ -6,6 +6,7 @@ use crate::sandbox::metadata::Metadata;
 use rustix::fs::{SeekFrom, copy_file_range, fstatfs, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pread, pwrite};
 use std::os::fd::BorrowedFd;
+use zeroize::Zeroize;
 
 /// What is read and written in one piece. Measured: smaller costs system calls, larger falls out of the processor's cache.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -23,6 +24,7 @@ const STEP_BYTES: u64 = 32 << 20;
 /// Copies contents to one file system, and remembers what that cannot do.
 pub struct Copier {
     buffer: Box<[u8]>,
+    used: usize,
     reflink: bool,
     in_kernel: bool,
 }
@@ -49,7 +51,7 @@ impl Copier {
     pub fn new(directory: BorrowedFd<'_>) -> Self {
         let splicing = fstatfs(directory)
             .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| SPLICING.contains(&kind)));
-        Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), reflink: true, in_kernel: !splicing }
+        Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), used: 0, reflink: true, in_kernel: !splicing }
     }
 
     /// Fills `to`, an empty file, with the content of `from`, a regular file that was just described by `source`. Holes stay holes.
@@ -93,6 +95,7 @@ impl Copier {
             let room = rest.len();
             let more = retry(|| pread(from, &mut *rest, u64::try_from(count).unwrap_or(u64::MAX)))?;
             count = count.saturating_add(more);
+            self.used = self.used.max(count);
             // A regular file gives less than was asked for at its end only.
             if more < room {
                 break;
@@ -171,6 +174,7 @@ impl Copier {
             let room = usize::try_from(wanted.saturating_sub(copied)).unwrap_or(usize::MAX).min(self.buffer.len());
             let piece = self.buffer.get_mut(..room).unwrap_or_default();
             let count = retry(|| pread(from, &mut *piece, position))?;
+            self.used = self.used.max(count);
             if count == 0 {
                 break;
             }
@@ -178,6 +182,13 @@ impl Copier {
             copied = copied.saturating_add(u64::try_from(count).unwrap_or(wanted));
         }
         Ok(copied)
+    }
+}
+
+impl Drop for Copier {
+    /// A proxy may have passed through.
+    fn drop(&mut self) {
+        self.buffer.get_mut(..self.used).unwrap_or_default().zeroize();
     }
 }
 

@@ -8,9 +8,7 @@ use crate::sandbox::proxy;
 use crate::sandbox::remove::remove_directory;
 use crate::sandbox::walk::DIRECTORY;
 use core::mem::MaybeUninit;
-use rustix::fs::{
-    AtFlags, Mode, RawDir, RenameFlags, SeekFrom, mkdirat, openat, renameat, renameat_with, seek, unlinkat,
-};
+use rustix::fs::{Mode, RawDir, RenameFlags, SeekFrom, mkdirat, openat, renameat, renameat_with, seek};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -44,10 +42,8 @@ pub struct Staging<'d> {
 /// When something cannot be removed.
 pub fn sweep(home: BorrowedFd<'_>) -> Outcome {
     let context = || "cannot remove what an interrupted helper left";
-    match unlinkat(home, proxy::STAGED_NAME, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno).or_fail(context),
-    }
+    // A merge that was interrupted may have brought something of the job's with this name, a directory, too.
+    remove_directory(home, proxy::STAGED_NAME).or_fail(context)?;
     for_each_entry(home, |name| {
         let ours = name.to_bytes().starts_with(PREFIX.as_bytes());
         if ours { remove_directory(home, name).map(|()| true) } else { Ok(false) }

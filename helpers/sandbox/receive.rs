@@ -126,6 +126,8 @@ pub fn receive_tree(
     progress: Progress,
     _proof: &Confined,
 ) -> Outcome<Received> {
+    // Already the first packet can hold such a descriptor.
+    sys::end_after(limits::STUCK_DEADLINE);
     let received = receive_all(connection, root, from, progress);
     sys::end_after(Duration::ZERO);
     received

@@ -99,13 +99,25 @@ impl Place {
         )))
     }
 
-    /// Keeps other helpers of the pilot away from this sandbox as long as `home`, the pilot's own directory, is open.
+    /// Keeps other helpers of the pilot away from this sandbox as long as the result is open.
+    ///
+    /// What is locked is the proxy in `home`, the pilot's own directory. Whoever can open a file can lock it: the directory is open to all,
+    /// the proxy to nobody else. Only where there is none, and so nothing to do but to bring one, the directory is locked.
     ///
     /// # Errors
-    /// When another one is at work.
-    pub fn lock(&self, home: BorrowedFd<'_>) -> Outcome {
-        flock(home, FlockOperation::NonBlockingLockExclusive)
-            .or_fail(|| format!("another helper is at work on the sandbox {}", self.name))
+    /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.
+    pub fn lock(&self, home: BorrowedFd<'_>, proxy: &Component) -> Outcome<OwnedFd> {
+        let busy = || format!("another helper is at work on the sandbox {}", self.name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let found = openat(home, proxy.c_str(), flags, Mode::empty());
+        let there = found.is_ok();
+        let held = found.or_else(|_| rustix::io::fcntl_dupfd_cloexec(home, 3)).or_fail(busy)?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive).or_fail(busy)?;
+        let identity = Metadata::of(&held).or_fail(busy)?.identity;
+        if there && !Metadata::at(home, proxy.c_str()).is_ok_and(|now| now.identity == identity) {
+            return Err(Failure::permanent(busy()));
+        }
+        Ok(held)
     }
 
     /// Whether `directory` is where this process was started: the Starter sits in the pilot's own directory.

@@ -18,6 +18,7 @@ use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, fchmod, openat, readl
 use rustix::io::{Errno, pread};
 use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use zeroize::Zeroizing;
 
 /// How many files are opened before they are passed on together.
 const BATCH: usize = 32;
@@ -54,7 +55,9 @@ struct Sender<'a> {
     tree: Tree<'a>,
     walk: Walk<Resume>,
     device: u64,
-    packet: Vec<u8>,
+    /// Wiped in the end, as is `content`: a proxy may be among the files.
+    packet: Zeroizing<Vec<u8>>,
+    content: Zeroizing<Vec<u8>>,
     files: Vec<OwnedFd>,
     entries: u64,
     report: Report,
@@ -82,17 +85,21 @@ pub fn send_tree(
     _proof: &Confined,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let Opened { directory: top, found, restore } = root;
+    // With all of its room at once: growing would leave pieces behind.
+    let mut packet = Zeroizing::new(Vec::with_capacity(PACKET_BYTES));
+    packet.extend_from_slice(&Message::Records(&[]).encode());
     let mut sender = Sender {
         connection,
         tree,
         walk: Walk::new(top),
         device: found.device(),
-        packet: Message::Records(&[]).encode(),
+        packet,
+        content: Zeroizing::new(vec![0; limits::INLINE_BYTES + 1]),
         files: Vec::with_capacity(BATCH),
         entries: 0,
         report: Report::default(),
         progress,
-        verdict: Packet::default(),
+        verdict: Packet::without_descriptors(),
     };
     let sent = sender.send_all().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
@@ -232,22 +239,26 @@ impl Sender<'_> {
 
     /// Sends a file's content with its name: for a small one cheaper than a descriptor.
     fn small_file(&mut self, name: Component, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
-        let mut room = [MaybeUninit::uninit(); limits::INLINE_BYTES + 1];
+        let mut room = core::mem::take(&mut self.content);
         let wanted = room.get_mut(..size.saturating_add(1)).unwrap_or_default();
         // One read is one state of the file; a byte more than it had would show that it grows.
-        let (content, _) = loop {
+        let count = loop {
             match pread(file, &mut *wanted, 0) {
                 Err(Errno::INTR) => {}
-                other => break other.map_err(|errno| self.unreadable(&name, errno))?,
+                other => break other,
             }
         };
-        if content.len() != size {
+        let count = count.map_err(|errno| self.unreadable(&name, errno))?;
+        if count != size {
             let shown = self.report.shown(&name);
             return Err(Failure::permanent(format_args!(
                 "the file {shown} changed while it was copied; stop what still writes to the sandbox"
             )));
         }
-        self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)
+        let content = room.get(..count).unwrap_or_default();
+        self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)?;
+        self.content = room;
+        Ok(())
     }
 
     fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {
