@@ -63,9 +63,10 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
     let sandbox = arguments.take_absolute("S (the sandbox)")?;
     arguments.end()?;
     program::guard_memory()?;
+    let new = take_new(&new_path)?;
+    // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
 
-    let new = take_new(&new_path)?;
     let place = Place::find(&sandbox)?;
     if switcher == NO_SWITCHER {
         let home = place.open_home(&place.name)?;
