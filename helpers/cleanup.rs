@@ -75,7 +75,10 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     place.require_own_parent()?;
     let (totals, left_out) = match state(&place)? {
         State::TakenBack => (Totals::default(), Vec::new()),
-        State::Missing => return Err(restore(&place)?),
+        State::Missing => {
+            let _held = hold(&place, &place.parked, &State::Missing, arguments)?;
+            return Err(restore(&place)?);
+        }
         State::Leftover => {
             let (home, _held) = hold(&place, &place.name, &State::Leftover, arguments)?;
             remove_leftover(&place, home.directory.as_fd(), arguments, policy.may_lack)?;

@@ -24,6 +24,9 @@ pub const GREETING: &[u8] = b"glexec-rs peer 1\n";
 /// down), and are the only ones that are tried again.
 const TRANSIENT: [i32; 2] = [202, 203];
 
+/// How many pieces of its output are read between two looks at the clock: together what a pipe holds.
+const OUTPUT_PIECES: u32 = 16;
+
 /// What a switcher is told about the job's credential, and what it is handed on from our own environment.
 mod variable {
     pub const CLIENT_CERT: &str = "GLEXEC_CLIENT_CERT";
@@ -236,9 +239,12 @@ impl Running {
     }
 
     /// Keeps the beginning of what it prints and drops the rest, so that it never waits for a reader.
+    ///
+    /// Takes a bounded part at a time: whoever prints without end must not keep us from looking at the clock.
     fn read_output(&mut self) {
         let mut piece = [0_u8; 4096];
-        while let Some(output) = &self.output {
+        for _ in 0..OUTPUT_PIECES {
+            let Some(output) = &self.output else { return };
             match rustix::io::read(output, &mut piece) {
                 Ok(0) => self.output = None,
                 Ok(count) => {
@@ -318,5 +324,23 @@ impl Switched {
             let _ = wait_for(switcher.ended.as_fd(), PollFlags::IN, left.min(Duration::from_millis(100)));
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pid, PidfdFlags, Running, limits, pidfd_open};
+    use std::process::Command;
+
+    #[test]
+    fn output_without_end_is_not_read_to_its_end() {
+        let child = Command::new("true").spawn().unwrap();
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
+        let endless = std::fs::File::open("/dev/zero").unwrap();
+        let mut switcher = Running { child, ended, output: Some(endless.into()), printed: Vec::new() };
+        switcher.read_output();
+        assert_eq!(switcher.printed.len(), limits::SWITCHER_OUTPUT_BYTES);
+        assert!(switcher.output.is_some());
+        switcher.child.wait().unwrap();
     }
 }

@@ -703,6 +703,22 @@ fn c13_other_accounts_cannot_lock_the_helpers_out() {
 }
 
 #[test]
+fn c13_a_sandbox_that_has_gone_is_not_given_up_under_another_helper() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    site.setup(&sandbox).run().expect_quiet();
+    as_account(GREG, || fs::rename(&sandbox.path, sandbox.path.with_extension("moved"))).unwrap();
+    let at_work = fs::File::open(sandbox.parked_proxy()).unwrap();
+    flock(&at_work, FlockOperation::NonBlockingLockExclusive).unwrap();
+    site.cleanup(&sandbox).run().expect_refusal(1, &["another helper"]);
+    assert!(sandbox.parked.exists() && !sandbox.path.exists());
+    drop(at_work);
+    site.cleanup(&sandbox).run().expect_refusal(1, &["removed its sandbox"]);
+    assert!(!sandbox.parked.exists() && sandbox.path.exists());
+    fs::remove_dir_all(sandbox.path.with_extension("moved")).unwrap();
+}
+
+#[test]
 fn c12_a_directory_with_the_name_of_a_waiting_proxy_does_not_keep_the_sandbox() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.sandbox();
