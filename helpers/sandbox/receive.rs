@@ -466,3 +466,33 @@ fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, 
 fn index_key(source: &Metadata) -> CString {
     CString::new(format!("{:x}", source.identity.1)).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{CleanupRules, From, receive_all};
+    use crate::connection::{Connection, pair};
+    use crate::outcome::Outcome;
+    use crate::sandbox::component::Component;
+    use crate::sandbox::progress::Progress;
+    use crate::sandbox::wire::{Message, Record, Time};
+    use core::time::Duration;
+
+    /// Receives an empty tree for which there is this much time.
+    fn receive_within(time: Duration) -> Outcome {
+        let (ours, theirs) = pair().unwrap();
+        let mut packet = Message::Records(&[]).encode();
+        Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 0, nanoseconds: 0 } }.encode(&mut packet);
+        Connection::new(theirs).send(&packet, &[]).unwrap();
+        let proxy = Component::new(b"x509").unwrap();
+        let root = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap().into();
+        let rules = CleanupRules { time, ..CleanupRules::default() };
+        receive_all(&Connection::new(ours), &root, From::Target(&proxy, rules), Progress::none()).map(|_| ())
+    }
+
+    #[test]
+    fn a_copy_that_takes_too_long_is_refused_by_the_name_of_its_bound() {
+        assert_eq!(receive_within(CleanupRules::default().time), Ok(()));
+        let why = receive_within(Duration::ZERO).expect_err("its time is over").to_string();
+        assert!(why.contains("took longer to copy than 0 s") && why.contains("cleanup-seconds"), "{why}");
+    }
+}

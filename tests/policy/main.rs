@@ -338,6 +338,38 @@ fn a_policy_that_another_account_could_change_is_refused() {
 }
 
 #[test]
+fn in_the_domain_of_the_rootless_switcher_the_policy_is_read_and_adds_to_the_domain() {
+    let Some(site) = Site::new() else { return };
+    // The switcher's own two filters, and the two of the policy.
+    for (policy, filters, refusal) in
+        [("", "2", ""), ("job-seccomp = job\n", "4", ""), ("nonsense\n", "", "/etc/glexec-rs/policy:1: ")]
+    {
+        let sandbox = site.empty_sandbox();
+        let (channel, theirs) = Channel::open();
+        let call = site
+            .call("glexec_rootless")
+            .arg(site.program("condor_glexec_job_wrapper"))
+            .arg("/dev/null")
+            .args([sandbox.path.join("out"), sandbox.path.join("err")])
+            .args(["/bin/sh", "-c", "while read -r line; do echo \"$line\"; done < /proc/self/status"])
+            .env("GLEXEC_CLIENT_CERT", sandbox.proxy_path())
+            .cwd(&sandbox.path)
+            .input(theirs);
+        let said = etc::with(&etc::put(&site, policy), || {
+            let running = call.start();
+            let said = channel.start_job(b"");
+            running.finish();
+            said
+        });
+        assert!(said.starts_with(refusal) && said.is_empty() == refusal.is_empty(), "{policy}: {said}");
+        // The shell itself: what it starts has a directory in /proc that is not in the domain.
+        let out = fs::read_to_string(sandbox.path.join("out")).unwrap_or_default();
+        let found = out.lines().find_map(|line| line.strip_prefix("Seccomp_filters:")).unwrap_or_default();
+        assert_eq!(found.trim(), filters, "{policy}: {out}");
+    }
+}
+
+#[test]
 fn without_a_policy_the_defaults_hold() {
     let Some(site) = Site::new() else { return };
     for remove in ["glexec-rs/policy", "glexec-rs"] {
