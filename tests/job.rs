@@ -40,18 +40,12 @@ impl User {
         let user = User { home: root.join("home"), temporary: root.join("tmp"), root };
         directory(&user.root);
         directory(&user.root.join("libexec"));
-        for (name, built) in common::PROGRAMS {
+        for (name, built) in common::built() {
             let installed = user.program(name);
-            if std::fs::hard_link(built, &installed).is_err() {
-                std::fs::copy(built, &installed).unwrap();
+            if std::fs::hard_link(&built, &installed).is_err() {
+                std::fs::copy(&built, &installed).unwrap();
             }
         }
-        if std::env::var_os("DEV_FAKE").is_some() {
-            std::fs::remove_file(user.program("glexec_rootless")).unwrap();
-            std::fs::write(user.program("glexec_rootless"), "#!/bin/sh\nunset GLEXEC_CLIENT_CERT\nexec \"$@\"\n")
-                .unwrap();
-            std::fs::set_permissions(user.program("glexec_rootless"), Permissions::from_mode(0o755)).unwrap();
-        } // DEV
         for own in [&user.home, &user.temporary] {
             directory(own);
             user.give(own);

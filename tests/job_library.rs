@@ -85,7 +85,7 @@ fn a_framework_runs_jobs() {
         std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }
     let own: (&str, PathBuf) = ("framework", std::env::current_exe().unwrap());
-    for (name, built) in common::PROGRAMS.map(|(name, built)| (name, built.into())).into_iter().chain([own]) {
+    for (name, built) in common::built().chain([own]) {
         std::fs::copy(built, directory.join("libexec").join(name)).unwrap();
     }
     std::fs::write(home.join("data"), "some data\n").unwrap();

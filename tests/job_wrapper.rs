@@ -30,7 +30,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-const WRAPPER: &str = env!("CARGO_BIN_EXE_condor_glexec_job_wrapper");
+/// The wrapper's path.
+fn wrapper_path() -> PathBuf {
+    common::built_program("condor_glexec_job_wrapper")
+}
 
 /// An empty environment on the channel.
 const NOTHING: &[u8] = b"\0";
@@ -94,7 +97,7 @@ impl Drop for Sandbox {
 
 /// A call of the wrapper in the sandbox, with these arguments and no environment.
 fn wrapper<A: AsRef<OsStr>>(sandbox: &Sandbox, arguments: impl IntoIterator<Item = A>) -> Command {
-    let mut call = Command::new(WRAPPER);
+    let mut call = Command::new(wrapper_path());
     call.args(arguments).env_clear().current_dir(&sandbox.path);
     call
 }
@@ -261,7 +264,7 @@ mod raw {
         let (argv, envp) = (own(&mut argv.iter().copied()), own(&mut envp.iter().map(Vec::as_slice)));
         let pointers = |list: &[CString]| list.iter().map(|s| s.as_ptr() as usize).chain([0]).collect::<Vec<_>>();
         let (argv_pointers, envp_pointers) = (pointers(&argv), pointers(&envp));
-        let program = CString::new(WRAPPER).unwrap();
+        let program = CString::new(wrapper_path().into_os_string().into_vec()).unwrap();
         before_exec(call, move || {
             let _alive = (&argv, &envp);
             // SAFETY: both arrays are of pointers into strings that the closure owns, and end with a null pointer.
@@ -1220,7 +1223,7 @@ fn there_is_no_controlling_terminal() {
                 "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait $!",
                 "sh",
             ]);
-            call.args([WRAPPER.into(), OsString::from("/dev/null"), sandbox.at("out"), sandbox.at("err")]);
+            call.args([wrapper_path().into(), OsString::from("/dev/null"), sandbox.at("out"), sandbox.at("err")]);
             call.args(["/bin/sh", "-c", script]);
             call
         };

@@ -5,6 +5,7 @@
 use super::account::{self, GREG, PILOT, as_account};
 use super::call::{Call, Finished};
 use super::leftovers::{Public, processes};
+use super::programs::built;
 use super::sandbox::{Sandbox, finish, put_file};
 use super::switcher::{self, SwitcherCall};
 use std::ffi::OsString;
@@ -16,19 +17,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What the names of all directories of the tests begin with.
 pub const PREFIX: &str = "glexec-rs-tests.";
-
-/// The programs, as cargo has built them.
-pub const PROGRAMS: [(&str, &str); 9] = [
-    ("condor_glexec_setup", env!("CARGO_BIN_EXE_condor_glexec_setup")),
-    ("condor_glexec_run", env!("CARGO_BIN_EXE_condor_glexec_run")),
-    ("condor_glexec_job_wrapper", env!("CARGO_BIN_EXE_condor_glexec_job_wrapper")),
-    ("condor_glexec_kill", env!("CARGO_BIN_EXE_condor_glexec_kill")),
-    ("condor_glexec_cleanup", env!("CARGO_BIN_EXE_condor_glexec_cleanup")),
-    ("condor_glexec_update_proxy", env!("CARGO_BIN_EXE_condor_glexec_update_proxy")),
-    ("condor_glexec_peer", env!("CARGO_BIN_EXE_condor_glexec_peer")),
-    ("condor_glexec_job", env!("CARGO_BIN_EXE_condor_glexec_job")),
-    ("glexec_rootless", env!("CARGO_BIN_EXE_glexec_rootless")),
-];
 
 /// Where EXECUTE is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -252,10 +240,10 @@ fn directory(path: &Path, mode: u32) {
 
 fn install(libexec: &Path) {
     directory(libexec, 0o755);
-    for (name, built) in PROGRAMS {
+    for (name, built) in built() {
         let installed = libexec.join(name);
-        if std::fs::hard_link(built, &installed).is_err() {
-            std::fs::copy(built, &installed).unwrap();
+        if std::fs::hard_link(&built, &installed).is_err() {
+            std::fs::copy(&built, &installed).unwrap();
         }
     }
     let installed = libexec.join("switcher");

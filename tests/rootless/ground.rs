@@ -2,6 +2,7 @@
 //! the proxy, and the programs beside each other.
 
 use crate::probe;
+use crate::programs::built_program;
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::io::Write;
@@ -82,12 +83,8 @@ impl Ground {
         for directory in [&ground.base, &execute, &ground.sandbox, &ground.parked, &ground.programs] {
             ground.directory(directory);
         }
-        for program in [
-            env!("CARGO_BIN_EXE_glexec_rootless"),
-            env!("CARGO_BIN_EXE_condor_glexec_peer"),
-            env!("CARGO_BIN_EXE_condor_glexec_kill"),
-        ] {
-            ground.copy(Path::new(program), &ground.programs.join(Path::new(program).file_name().unwrap()));
+        for program in ["glexec_rootless", "condor_glexec_peer", "condor_glexec_kill"] {
+            ground.copy(&built_program(program), &ground.programs.join(program));
         }
         ground.copy(&std::env::current_exe().unwrap(), &ground.probe);
         ground.file(&ground.proxy, SECRET, 0o600);

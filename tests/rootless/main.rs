@@ -4,6 +4,8 @@
 
 mod ground;
 mod probe;
+#[path = "../common/programs.rs"]
+mod programs;
 
 use glexec_rs::process::status::Status;
 use ground::{Ground, SECRET, Started, pipe_with, text};
