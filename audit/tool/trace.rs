@@ -8,17 +8,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The tests whose processes are looked at. Those that trace themselves cannot be traced.
-const TESTS: [&str; 10] = [
+const TESTS: [&str; 7] = [
     "contract_setup",
     "contract_cleanup",
     "contract_kill",
     "contract_update_proxy",
-    "attacks_setup",
     "attacks_cleanup",
     "attacks_kill",
     "attacks_update_proxy",
-    "trees",
-    "job",
 ];
 
 /// Too slow under strace to be worth it: nothing in them is done that others do not do.
