@@ -103,6 +103,8 @@ fn follow(processes: &BTreeMap<String, String>, pid: &str, inherited: Option<&st
             phase = None;
         } else if call == "landlock_add_rule" && phase.is_none() {
             if let (Some(helper), Some(rights)) = (&helper, between(rest, "allowed_access=", ",")) {
+                // What older versions of strace have no name for.
+                let rights = rights.replace("0x4000", "TRUNCATE");
                 let seen = all.entry(helper.clone()).or_default();
                 seen.grants.insert(rights.replace("LANDLOCK_ACCESS_FS_", "").replace('|', " "));
             }
