@@ -20,6 +20,9 @@ use std::time::Instant;
 /// The signals that ask for an early end.
 const STOPPING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
+/// How many pieces are read between two looks at the clock: together what a pipe holds.
+const PIECES: u32 = 16;
+
 /// Watches all children of this process and takes its signals, as long as it lives.
 pub struct Supervisor {
     signals: SignalQueue,
@@ -239,10 +242,11 @@ impl Reader {
         self.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN))
     }
 
-    /// Reads what is there.
+    /// Reads what is there, a bounded part at a time: whoever prints without end must not keep us from looking at the clock.
     pub fn read(&mut self) {
         let mut piece = [0_u8; 4096];
-        while let Some(pipe) = &self.pipe {
+        for _ in 0..PIECES {
+            let Some(pipe) = &self.pipe else { return };
             match rustix::io::read(pipe, &mut piece) {
                 Ok(count) if count > 0 => {
                     let room = self.most.saturating_sub(self.kept.len()).min(count);
@@ -253,5 +257,32 @@ impl Reader {
                 _ => self.pipe = None,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Reader;
+
+    #[test]
+    fn output_without_end_is_not_read_to_its_end() {
+        let endless = std::fs::File::open("/dev/zero").unwrap();
+        let mut reader = Reader { pipe: Some(endless.into()), most: 100, kept: Vec::new() };
+        reader.read();
+        assert_eq!(reader.kept.len(), 100);
+        assert!(reader.pipe.is_some());
+    }
+
+    #[test]
+    fn what_a_full_pipe_holds_is_read_at_once() {
+        let (mut reader, to) = Reader::new(1 << 20).unwrap();
+        rustix::io::ioctl_fionbio(&to, true).unwrap();
+        let mut written = 0;
+        while let Ok(count) = rustix::io::write(&to, &[b'x'; 4096]) {
+            written += count;
+        }
+        reader.read();
+        assert!(written > 0);
+        assert_eq!(reader.kept.len(), written);
     }
 }
