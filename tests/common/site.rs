@@ -243,13 +243,16 @@ fn install(libexec: &Path) {
     for (name, built) in built() {
         let installed = libexec.join(name);
         if std::fs::hard_link(&built, &installed).is_err() {
-            std::fs::copy(&built, &installed).unwrap();
+            copy(&built, &installed, "755");
         }
     }
-    let installed = libexec.join("switcher");
-    std::fs::copy(switcher::build(), &installed).unwrap();
-    lchown(&installed, Some(0), Some(0)).unwrap();
-    std::fs::set_permissions(&installed, std::fs::Permissions::from_mode(0o4755)).unwrap();
+    copy(&switcher::build(), &libexec.join("switcher"), "4755");
+}
+
+/// Installs a program as root's. Another process writes it: what this one writes itself, a child that another thread forks meanwhile would hold open, and
+/// a file that is open for writing cannot be executed.
+fn copy(from: &Path, to: &Path, mode: &str) {
+    run(Command::new("install").args(["-o", "root", "-g", "root", "-m", mode]).arg(from).arg(to));
 }
 
 fn mount(file_system: FileSystem, root: &Path, at: &Path) {
