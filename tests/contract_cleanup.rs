@@ -262,18 +262,6 @@ fn ticket_6058_after_the_starter_died_with_processes_alive_and_twice() {
 }
 
 #[test]
-fn a_new_proxy_that_an_interrupted_update_left_does_not_come_back() {
-    let Some(site) = Site::new() else { return };
-    let sandbox = site.handed_over();
-    put_file(GREG, &sandbox.path.join(".glexec-new-proxy"), b"a credential", 0o600);
-    as_account(GREG, || fs::create_dir(sandbox.path.join("below")).unwrap());
-    put_file(GREG, &sandbox.path.join("below/.glexec-new-proxy"), b"a file like any other", 0o600);
-    site.cleanup(&sandbox).run().expect_quiet();
-    assert!(!sandbox.path.join(".glexec-new-proxy").exists());
-    assert!(sandbox.path.join("below/.glexec-new-proxy").exists());
-}
-
-#[test]
 fn ticket_1717_the_proxy_may_have_expired_as_far_as_the_helper_is_concerned() {
     // A helper looks at a proxy's file, never at its dates: whether it is still good is the switcher's to say.
     let Some(site) = Site::new() else { return };

@@ -15,7 +15,12 @@ pub fn section(root: &Path) -> Outcome<String> {
     let nodes: BTreeMap<&str, &Value> =
         list(&metadata["resolve"], "nodes").filter_map(|node| Some((node["id"].as_str()?, node))).collect();
     let own = metadata["resolve"]["root"].as_str().ok_or("cargo metadata names no root package")?;
-    let installed = reachable(&nodes, own, &[Value::Null]);
+    let names = installed_names(root)?;
+    let installed: BTreeSet<&str> = packages
+        .iter()
+        .filter(|(_, package)| names.contains(&format!("{} v{}", string(package, "name"), string(package, "version"))))
+        .map(|(id, _)| *id)
+        .collect();
     let building: BTreeSet<&str> =
         reachable(&nodes, own, &[Value::Null, "build".into()]).difference(&installed).copied().collect();
 
@@ -30,7 +35,7 @@ pub fn section(root: &Path) -> Outcome<String> {
         let kind =
             |wanted: &str| list(package, "targets").any(|target| list(target, "kind").any(|kind| kind == wanted));
         let word = |present| if present { "yes" } else { "no" };
-        let field = |name: &str| package[name].as_str().unwrap_or("?").to_owned();
+        let field = |name: &str| string(package, name);
         let macros = kind("proc-macro");
         let purpose = if macros { "building" } else { purpose };
         text += &format!(
@@ -48,17 +53,37 @@ pub fn section(root: &Path) -> Outcome<String> {
         where it can be reached, `cargo deny check advisories` and `cargo audit` read this tree's `Cargo.lock`.\n")
 }
 
-fn metadata(root: &Path) -> Outcome<Value> {
-    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+fn string(package: &Value, name: &str) -> String {
+    package[name].as_str().unwrap_or("?").to_owned()
+}
+
+/// What the programs themselves are made of, as `name vVERSION`: cargo's metadata does not tell their features from those of the build.
+fn installed_names(root: &Path) -> Outcome<BTreeSet<String>> {
+    let output = cargo(
+        root,
+        &["tree", "--locked", "-p", "glexec-rs", "-e", "normal,no-proc-macro", "--prefix", "none", "--format", "{p}"],
+    )?;
+    let lines = String::from_utf8_lossy(&output).into_owned();
+    Ok(lines.lines().map(|line| line.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect())
+}
+
+fn cargo(root: &Path, arguments: &[&str]) -> Outcome<Vec<u8>> {
     let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(["metadata", "--format-version", "1", "--locked", "--filter-platform", &target])
+        .args(arguments)
         .current_dir(root)
         .output()
-        .map_err(|error| format!("cargo metadata: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr)));
+        .map_err(|error| format!("cargo: {error}"))?;
+    if output.status.success() {
+        Ok(output.stdout)
+    } else {
+        Err(format!("cargo: {}", String::from_utf8_lossy(&output.stderr)))
     }
-    serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
+}
+
+fn metadata(root: &Path) -> Outcome<Value> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let output = cargo(root, &["metadata", "--format-version", "1", "--locked", "--filter-platform", &target])?;
+    serde_json::from_slice(&output).map_err(|error| format!("cargo metadata: {error}"))
 }
 
 fn list<'v>(value: &'v Value, name: &str) -> impl Iterator<Item = &'v Value> {

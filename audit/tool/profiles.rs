@@ -39,7 +39,10 @@ pub fn section(root: &Path) -> Outcome<String> {
     }
     text += "\nNot confined by these: `condor_glexec_run` and `condor_glexec_job_wrapper`, which become the switcher and the job, and `condor_glexec_job`, which starts switchers (see threat-model.md).\n\n";
     text += "### Profiles of jobs\n\nDeny-lists, installed by `glexec_rootless` and where the site's policy asks for it.\n\n| profile | refuses |\n|---|---|\n";
-    for path in files(&folder, ".json")?.into_iter().filter(|path| !PHASES.contains(&stem(path).as_str())) {
+    for path in files(&folder, ".json")?
+        .into_iter()
+        .filter(|path| path.parent() == Some(&folder) && !PHASES.contains(&stem(path).as_str()))
+    {
         let name = stem(&path);
         let checked =
             profile::check(&name, &read(&path)?, &fragments).map_err(|why| format!("{}: {why}", path.display()))?;

@@ -10,7 +10,6 @@ use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::progress::Progress;
-use crate::sandbox::proxy::STAGED_NAME;
 use crate::sandbox::report::{LeftOut, Report};
 use crate::sandbox::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
 use crate::sandbox::wire::{Message, Reason, Record, Totals};
@@ -46,7 +45,7 @@ struct Resume {
 pub enum Tree<'a> {
     /// What a job is to have: all of it, or nothing.
     Inputs,
-    /// What a job left: all but the proxy with this name at its top, and a new one that an interrupted update left beside it. What another account put there so that the job could not read
+    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job could not read
     /// it is no reason to lose the rest.
     Results(&'a Component),
 }
@@ -166,7 +165,7 @@ impl Sender<'_> {
 
     /// Whether this is the entry that is not to be sent.
     fn is_proxy(&self, name: &CStr) -> bool {
-        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && [proxy.c_str(), STAGED_NAME].contains(&name))
+        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && proxy.c_str() == name)
     }
 
     /// Whether `name`, which could not be opened, may be left out.
