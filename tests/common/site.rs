@@ -246,7 +246,7 @@ fn install(libexec: &Path) {
             copy(&built, &installed, "755");
         }
     }
-    copy(&switcher::build(), &libexec.join("switcher"), "4755");
+    copy(switcher::build(), &libexec.join("switcher"), "4755");
 }
 
 /// Installs a program as root's. Another process writes it: what this one writes itself, a child that another thread forks meanwhile would hold open, and
