@@ -203,10 +203,26 @@ fn a_confined_process_shows_what_it_gave_up() {
             assert_eq!(core.split_whitespace().nth(4), Some("0"), "{core}");
             // The kernel gives the files of a process that is not dumpable to root.
             assert_eq!(std::fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid(), 0, "{helper:?} {side:?}");
+            if side == Side::Target {
+                assert_no_descriptor_of_the_pilots(&site, pid);
+            }
         });
         assert_eq!(answer, Some(Answer::Returned(0)), "{helper:?} {side:?}");
         running.finish().expect(0);
         forget(&site, sandbox);
+    }
+}
+
+/// After the switch there is the socket, and what the process has opened itself, in EXECUTE.
+fn assert_no_descriptor_of_the_pilots(site: &Site, pid: i32) {
+    let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().map(|entry| entry.unwrap().path());
+    let named: Vec<_> = open.map(|path| std::fs::read_link(path).unwrap()).collect();
+    assert!(named.len() >= 4, "0 to 2 and the socket: {named:?}");
+    for path in &named {
+        let text = path.to_string_lossy();
+        let passed = text == "/dev/null" || text.starts_with("socket:") || path.starts_with(&site.execute);
+        // The pilot hands a new proxy over, and nothing else.
+        assert!(passed || text.ends_with("/pilot/new-proxy (deleted)"), "{named:?}");
     }
 }
 
