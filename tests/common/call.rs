@@ -10,7 +10,7 @@ use std::io::{PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -305,6 +305,14 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
+        self.ended(status)
+    }
+
+    /// What it said, once somebody else has waited for its end.
+    ///
+    /// # Panics
+    /// When it has left somebody behind who holds its output.
+    pub fn ended(self, status: ExitStatus) -> Finished {
         let text = |reader: JoinHandle<Vec<u8>>| {
             while !reader.is_finished() {
                 assert!(Instant::now() < self.deadline, "{} has ended, but its output is still held open", self.name);
