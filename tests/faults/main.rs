@@ -12,11 +12,10 @@ mod injector;
 #[path = "../tracing/mod.rs"]
 mod tracing;
 
-use common::Site;
-use ground::{Ground, Helper};
+use common::{Finished, Site};
+use ground::{Broken, Ground, Helper};
 use injector::{Fault, Moment, calls, plausible, strike};
 use std::io::Write;
-use std::time::{Duration, Instant};
 use tracing::Side;
 
 /// Of how many moments one is tried by default.
@@ -33,20 +32,13 @@ impl Tally {
     /// Lets a call come to grief. False: there is no such moment any more.
     fn strike(&mut self, site: &Site, helper: Helper, moment: Moment, fault: Fault) -> bool {
         let ground = Ground::new(site, helper);
-        let started = Instant::now();
         let (hit, finished) = strike(ground.call().traced().start(), moment, fault);
-        let took = started.elapsed();
         let Some(hit) = hit else {
             ground.clear();
             return false;
         };
         self.struck += 1;
-        if took > Duration::from_secs(5) {
-            eprintln!("SLOW {took:?} {helper:?} {moment:?} {hit:?} {fault:?} {finished:?}");
-        }
-        let said = finished.code.is_none_or(|code| code == 0) || !finished.said().is_empty();
-        let silent = hit.call == libc::SYS_write || hit.call == libc::SYS_writev;
-        let judged = if said || silent { Ok(()) } else { Err("it failed without a word".to_owned()) };
+        let judged = manner(hit.call, fault, &finished);
         let judged = judged.and_then(|()| ground.judge(&finished, moment.number % 2 == 1));
         if let Err(why) = judged {
             let call = hit.call;
@@ -69,6 +61,22 @@ impl Tally {
         assert!(struck > 0, "nothing was tried");
         assert!(lost.is_empty(), "{}", lost.join("\n"));
     }
+}
+
+/// How a helper may end: killed where it was killed, out of memory where it was refused some, and else by itself, with a word on why.
+fn manner(call: libc::c_long, fault: Fault, finished: &Finished) -> Result<(), Broken> {
+    match (finished.code, fault) {
+        (None, Fault::Kill | Fault::KillAll) | (Some(0), _) => Ok(()),
+        (None, Fault::Fail(libc::ENOMEM)) if finished.signal == Some(libc::SIGABRT) => Ok(()),
+        (None, _) => Err("killed, or it hung".into()),
+        (Some(_), _) if is_report(call) || !finished.said().is_empty() => Ok(()),
+        (Some(_), _) => Err("it failed without a word".into()),
+    }
+}
+
+/// Whether this call is how a helper says something.
+fn is_report(call: libc::c_long) -> bool {
+    call == libc::SYS_write || call == libc::SYS_writev
 }
 
 /// Every moment, or one out of so many.
