@@ -8,6 +8,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod ground;
+mod hardships;
 mod injector;
 #[path = "../tracing/mod.rs"]
 mod tracing;
