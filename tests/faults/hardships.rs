@@ -3,11 +3,12 @@
 
 #![allow(unsafe_code)] // what a child does to itself before it executes a helper
 
-use crate::common::{Call, Finished, GREG, PILOT, Site, Sleeper, finish};
+use crate::common::{Call, Channel, Finished, GREG, PILOT, Site, Sleeper, finish, pem};
 use crate::ground::{Ground, Helper};
 use rustix::process::Resource;
 use std::ffi::CString;
 use std::io::Error;
+use std::panic::catch_unwind;
 
 /// Puts a call into it.
 type Hardship = fn(&Site, Call) -> Call;
@@ -83,6 +84,8 @@ fn assert_clean(what: &str, finished: &Finished) {
         // Where there is no room for its stack or its program, the kernel ends it before its first instruction; without memory, the run-time does.
         (None, Some(libc::SIGSEGV | libc::SIGKILL | libc::SIGABRT))
             if what.contains("memory") || what.contains("stack") => {}
+        // It has become the tests' switcher, which keeps a log.
+        (None, Some(libc::SIGXFSZ)) if what.starts_with("run") => {}
         // Before it could switch the timer off.
         (None, Some(libc::SIGALRM | libc::SIGPROF)) if what.contains("alarm") || what.contains("timer") => {}
         _ => panic!("{what}: {finished:?}"),
@@ -132,4 +135,61 @@ fn h1_kill() {
             site.kill(&sandbox, sleeper.pid(), libc::SIGKILL).run().expect(0);
         }
     }
+}
+
+#[test]
+fn h1_run_and_the_job_wrapper() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut started = 0;
+    for (what, hardship) in HARDSHIPS {
+        let (starter, wrapper) = Channel::open();
+        let call = site
+            .call("condor_glexec_run")
+            .arg(site.switcher())
+            .arg(&sandbox.proxy)
+            .arg(&sandbox.path)
+            .arg(site.program("condor_glexec_job_wrapper"))
+            .args(["/dev/null", "/dev/null", "/dev/null", "/bin/sh", "-c", "exit 0"])
+            .cwd(&sandbox.parked)
+            .input(wrapper);
+        let running = hardship(&site, call).start();
+        // Where run gives up there is no hello, and its word is on stderr.
+        let told = catch_unwind(|| starter.start_job(b"A=1"));
+        let finished = running.finish();
+        match told {
+            Ok(text) if text.is_empty() => {
+                started += 1;
+                let own = finished.code == Some(0) || finished.signal.is_some() || finished.said().contains("sh:");
+                assert!(own, "{what}: the job has no reason but its limits to fail: {finished:?}");
+            }
+            Ok(_) => assert_eq!(finished.code, Some(1), "{what}: {finished:?}"),
+            Err(_) => assert_clean(&format!("run with {what}"), &finished),
+        }
+    }
+    assert!(started >= 8, "only {started} jobs were started");
+}
+
+#[test]
+fn h1_job() {
+    let Some(site) = Site::new() else { return };
+    let mut succeeded = 0;
+    for (what, hardship) in HARDSHIPS {
+        let proxy = site.private_file("proxy", &pem(9));
+        let call = site.call("condor_glexec_job").arg("--switcher").arg(site.switcher()).arg("--proxy").arg(proxy);
+        let call = call.arg("--execute").arg(&site.execute).args(["--retries", "0", "--output"]);
+        let output = site.execute.join("out");
+        let call = call.arg(&output).args(["--", "/bin/sh", "-c", "exit 0"]).cwd(site.root.join("pilot"));
+        let finished = hardship(&site, call).run();
+        assert_clean(&format!("job with {what}"), &finished);
+        succeeded += usize::from(finished.code == Some(0));
+        for left in std::fs::read_dir(&site.execute).unwrap().flatten() {
+            // What it could not take back or remove it has to name.
+            let name = left.file_name().to_string_lossy().into_owned();
+            let named = finished.said().contains(name.trim_end_matches(".condor"));
+            assert!(name == "out" || named, "{what}: {name} is left: {finished:?}");
+            std::fs::remove_dir_all(left.path()).unwrap();
+        }
+    }
+    assert!(succeeded >= 7, "only {succeeded} hardships were overcome");
 }
