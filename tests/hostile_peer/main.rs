@@ -1,0 +1,167 @@
+//! A hostile process at the other end of the socket, against the built programs: it speaks raw bytes, in the place of the peer (what a job can do
+//! that took it over), or in the place of the pilot.
+
+#![deny(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod pilot;
+mod raw;
+mod target;
+
+use common::{Call, Finished, GREG, PILOT, Sandbox, Site, Sleeper, Snapshot, finish, pem, put_file};
+use std::os::unix::fs::PermissionsExt;
+use target::{ATTACKS, Answer, Attack};
+
+/// Which attack this process is to play, as the peer.
+const VARIABLE: &str = "HOSTILE_PEER";
+
+/// Not a test of its own: what the site's switcher starts as the peer.
+#[test]
+fn hostile_peer() {
+    if let Ok(name) = std::env::var(VARIABLE) {
+        target::play(&name);
+    }
+}
+
+/// Puts a script in the peer's place that becomes this program and plays one attack.
+fn take_the_peers_place(site: &Site, name: &str) {
+    let own = site.program("hostile");
+    if !own.exists() {
+        std::fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::rename(site.program("condor_glexec_peer"), site.program("honest")).unwrap();
+    }
+    let script = format!("#!/bin/sh\n{VARIABLE}='{name}' exec {} --exact hostile_peer --nocapture\n", own.display());
+    let _ = std::fs::remove_file(site.program("condor_glexec_peer"));
+    std::fs::write(site.program("condor_glexec_peer"), script).unwrap();
+    std::fs::set_permissions(site.program("condor_glexec_peer"), std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn give_the_peer_back(site: &Site) {
+    let peer = site.program("condor_glexec_peer");
+    if site.program("honest").exists() {
+        std::fs::remove_file(&peer).unwrap();
+        std::fs::hard_link(site.program("honest"), peer).unwrap();
+    }
+}
+
+/// A sandbox in which a job has left something.
+fn with_output(site: &Site) -> Sandbox {
+    let sandbox = site.handed_over();
+    put_file(GREG, &sandbox.path.join("output"), &[5; 50_000], 0o644);
+    finish(GREG, &sandbox.path, 0o755);
+    sandbox
+}
+
+/// One printable line at the most for each thing that there is to say, whatever the other side has said.
+fn assert_fit_to_be_read(attack: &Attack, finished: &Finished) {
+    let said = finished.said();
+    assert!(said.lines().count() <= 1 && said.len() <= 1025, "{}: {said:?}", attack.name);
+    assert!(!said.trim_end().contains(|c: char| c.is_control() || !c.is_ascii()), "{}: {said:?}", attack.name);
+}
+
+fn attacks_on(helper: &str) -> impl Iterator<Item = &'static Attack> {
+    ATTACKS.iter().filter(move |attack| attack.helper == helper)
+}
+
+/// All that other tests are sure of: refused, nothing changed, and one report that has these words.
+fn assert_refused(attack: &Attack, finished: &Finished, code: i32) {
+    let Answer::Refused(words) = attack.answer else { panic!("{}: it should be refused", attack.name) };
+    assert_eq!(finished.code, Some(code), "{}: {finished:?}", attack.name);
+    assert_fit_to_be_read(attack, finished);
+    for word in words {
+        assert!(finished.said().contains(word), "{}: {word:?} is missing: {finished:?}", attack.name);
+    }
+}
+
+#[test]
+fn c11_cleanup_refuses_what_the_protocol_does_not_allow() {
+    let Some(site) = Site::new() else { return };
+    let canary = site.private_file("canary", b"the pilot's");
+    let sandbox = with_output(&site);
+    let (job, pilot) = (sandbox.snapshot(), Snapshot::of(&sandbox.parked));
+    for attack in attacks_on("cleanup").filter(|attack| matches!(attack.answer, Answer::Refused(_))) {
+        take_the_peers_place(&site, attack.name);
+        let finished = site.cleanup(&sandbox).run();
+        assert_refused(attack, &finished, 1);
+        let left: Vec<_> = ["written", "growing"].iter().map(|name| sandbox.path.join(name)).collect();
+        left.iter().for_each(|path| drop(std::fs::remove_file(path)));
+        finish(GREG, &sandbox.path, 0o755);
+        let now = sandbox.snapshot().with("", |entry| entry.mtime = job.get("").mtime);
+        now.assert_same(&job);
+        assert_eq!(Snapshot::of(&sandbox.parked).names(), pilot.names(), "{}", attack.name);
+        assert_eq!(std::fs::read(&canary).unwrap(), b"the pilot's");
+    }
+    give_the_peer_back(&site);
+    let job = sandbox.snapshot();
+    site.cleanup(&sandbox).run().expect_quiet();
+    sandbox.assert_taken_back(&job, &pilot);
+}
+
+#[test]
+fn c11_cleanup_leaves_out_what_is_no_file_of_the_sandboxs_file_system() {
+    let Some(site) = Site::new() else { return };
+    for attack in attacks_on("cleanup") {
+        let Answer::LeftOut(words) = attack.answer else { continue };
+        give_the_peer_back(&site);
+        let sandbox = with_output(&site);
+        let pilot = Snapshot::of(&sandbox.parked);
+        take_the_peers_place(&site, attack.name);
+        let finished = site.cleanup(&sandbox).run();
+        assert_eq!(finished.code, Some(0), "{}: {finished:?}", attack.name);
+        assert_fit_to_be_read(attack, &finished);
+        assert!(finished.said().contains(words), "{}: {finished:?}", attack.name);
+        // The hostile side has said what the sandbox is; it is the pilot's, and has nothing of what was left out.
+        sandbox.snapshot().below().assert_same(&pilot.clone().below());
+        assert!(!sandbox.parked.exists());
+    }
+}
+
+#[test]
+fn c11_setup_keeps_the_sandbox_whatever_is_answered() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let before = sandbox.snapshot();
+    for attack in attacks_on("setup") {
+        take_the_peers_place(&site, attack.name);
+        assert_refused(attack, &site.setup(&sandbox).run(), 2);
+        sandbox.assert_as_before(&before);
+    }
+    give_the_peer_back(&site);
+    site.setup(&sandbox).run().expect_quiet();
+    sandbox.assert_handed_over(&before);
+}
+
+#[test]
+fn c11_kill_believes_no_answer_that_is_none() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut sleeper = Sleeper::start(GREG);
+    for attack in attacks_on("kill") {
+        take_the_peers_place(&site, attack.name);
+        assert_refused(attack, &site.kill(&sandbox, sleeper.pid(), 9).closed(&[]).run(), 2);
+        sleeper.assert_alive();
+    }
+}
+
+#[test]
+fn c11_update_proxy_keeps_the_pilots_proxy_whatever_is_answered() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let (job, pilot) = (sandbox.snapshot(), Snapshot::of(&sandbox.parked));
+    for attack in attacks_on("update_proxy") {
+        take_the_peers_place(&site, attack.name);
+        let new = site.private_file("new-proxy", &pem(7));
+        assert_refused(attack, &site.update_proxy(&sandbox, &new).run(), 1);
+        sandbox.snapshot().assert_same(&job);
+        Snapshot::of(&sandbox.parked).below().assert_same(&pilot.clone().below());
+    }
+}
+
+/// The honest peer, called as the target account by a pilot side that is this test.
+fn honest_peer(site: &Site, operation: &str) -> (common::Running, raw::Raw) {
+    let (ours, theirs) = common::as_account(PILOT, || glexec_rs::connection::pair().unwrap());
+    let call: Call = site.call("condor_glexec_peer").account(GREG).arg(operation).cwd("/").input(theirs);
+    (call.start(), raw::Raw(ours))
+}

@@ -1,0 +1,356 @@
+//! What a hostile target side does in the place of the peer: a job that took it over can do all of this.
+
+#![deny(unsafe_code)]
+
+use crate::raw::*;
+use rustix::fs::{Mode, OFlags, open};
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::time::Duration;
+
+/// What the helper must make of it.
+#[derive(Clone, Copy, Debug)]
+pub enum Answer {
+    /// A failure, in whose report these words occur; nothing has changed.
+    Refused(&'static [&'static str]),
+    /// It goes on, and names what it left out with these words.
+    LeftOut(&'static str),
+}
+use Answer::{LeftOut, Refused};
+
+/// What is played, by its name, against which helper (the word of the peer's argument), and what must come of it.
+pub struct Attack {
+    pub name: &'static str,
+    pub helper: &'static str,
+    pub play: fn(&Raw),
+    pub answer: Answer,
+}
+
+const fn cleanup(name: &'static str, play: fn(&Raw), words: &'static [&'static str]) -> Attack {
+    Attack { name, helper: "cleanup", play, answer: Refused(words) }
+}
+
+const fn passed(name: &'static str, play: fn(&Raw), words: &'static str) -> Attack {
+    Attack { name, helper: "cleanup", play, answer: LeftOut(words) }
+}
+
+const fn other(helper: &'static str, name: &'static str, play: fn(&Raw), words: &'static [&'static str]) -> Attack {
+    Attack { name, helper, play, answer: Refused(words) }
+}
+
+const NAME: &[&str] = &["not a single file name"];
+const ENDED: &[&str] = &["has ended before its work was done"];
+const PROTOCOL: &[&str] = &["broke the protocol"];
+const CUT: &[&str] = &["cut short"];
+const THERE: &[&str] = &["File exists"];
+
+/// All of them. The proxy's name is that of the tests' sandboxes.
+pub const ATTACKS: &[Attack] = &[
+    cleanup("another greeting", |_| {}, &["not the peer of this version"]),
+    cleanup("nothing after the greeting", |_| {}, ENDED),
+    // Names.
+    cleanup("a file .", |raw| raw.send(&records(&[&small(b".", 0o644, b"x")])), NAME),
+    cleanup("a directory ..", |raw| raw.send(&records(&[&enter(b"..")])), NAME),
+    cleanup("a name with a slash", |raw| raw.send(&records(&[&small(b"../../x", 0o644, b"x")])), NAME),
+    cleanup("an absolute name", |raw| raw.send(&records(&[&enter(b"/tmp")])), NAME),
+    cleanup("an empty name", |raw| raw.send(&records(&[&enter(b"")])), NAME),
+    cleanup("a NUL in a name", |raw| raw.send(&records(&[&small(b"a\0b", 0o644, b"")])), NAME),
+    cleanup("256 bytes of name", |raw| raw.send(&records(&[&enter(&[b'x'; 256])])), &["too long"]),
+    cleanup("the proxy", |raw| raw.send(&records(&[&small(b"x509up_u1234", 0o600, b"x")])), &["sends the proxy"]),
+    cleanup("the proxy as a directory", |raw| raw.send(&records(&[&enter(b"x509up_u1234")])), &["sends the proxy"]),
+    cleanup("the proxy as a link", |raw| raw.send(&records(&[&symlink(b"x509up_u1234", b"y")])), &["sends the proxy"]),
+    cleanup("a file twice", |raw| raw.send(&records(&[&small(b"a", 0o644, b""), &small(b"a", 0o644, b"")])), THERE),
+    cleanup("a directory twice", |raw| raw.send(&records(&[&enter(b"a"), LEAVE, &enter(b"a")])), THERE),
+    cleanup("a file, then a directory", |raw| raw.send(&records(&[&small(b"a", 0o644, b""), &enter(b"a")])), THERE),
+    cleanup(
+        "a directory, then a file",
+        |raw| raw.send(&records(&[&enter(b"a"), LEAVE, &small(b"a", 0o644, b"")])),
+        THERE,
+    ),
+    cleanup("through a link", |raw| raw.send(&records(&[&symlink(b"a", b"data"), &enter(b"a")])), THERE),
+    cleanup("into a link", |raw| raw.send(&records(&[&symlink(b"a", b"b"), &small(b"a", 0o644, b"x")])), THERE),
+    cleanup(
+        "a file by descriptor twice",
+        |raw| {
+            let file_ = regular();
+            raw.send_with(&records(&[&file(b"a"), &file(b"a")]), &[file_.as_fd(), file_.as_fd()]);
+        },
+        THERE,
+    ),
+    // Fields.
+    cleanup(
+        "a mode of 16 bits",
+        |raw| raw.send(&records(&[&enter_with(b"a", 0o10_000, &time(0, 0))])),
+        &["permission bits"],
+    ),
+    cleanup(
+        "10⁹ nanoseconds",
+        |raw| raw.send(&records(&[&enter_with(b"a", 0, &time(0, 1_000_000_000))])),
+        &["time out of range"],
+    ),
+    cleanup("an empty link", |raw| raw.send(&records(&[&symlink(b"a", b"")])), &["link target"]),
+    cleanup("a NUL in a link", |raw| raw.send(&records(&[&symlink(b"a", b"b\0c")])), &["link target"]),
+    cleanup("4,096 bytes of link", |raw| raw.send(&records(&[&symlink(b"a", &[b'x'; 4096])])), &["too long"]),
+    cleanup(
+        "16 KiB and a byte in a small file",
+        |raw| raw.send(&records(&[&small(b"a", 0o644, &[0; 16_385])])),
+        &["too long"],
+    ),
+    cleanup("no reason", |raw| raw.send(&records(&[&left_out(b"a", 0)])), &["unknown reason"]),
+    cleanup("a reason that there is not", |raw| raw.send(&records(&[&left_out(b"a", 6)])), &["unknown reason"]),
+    cleanup("a record 0", |raw| raw.send(&records(&[&[0]])), &["unknown kind"]),
+    cleanup("a record 8", |raw| raw.send(&records(&[&[8]])), &["unknown kind"]),
+    cleanup("a packet that is no packet", |raw| raw.send(b"?"), PROTOCOL),
+    cleanup("a packet for the other side", |raw| raw.send(&totals(b'A', 0)), PROTOCOL),
+    cleanup("half a name", |raw| raw.send(&records(&[&enter(b"abc")[..4]])), CUT),
+    cleanup("a length without its text", |raw| raw.send(&records(&[&[3, 255, 255]])), &["too long"]),
+    cleanup("half an end", |raw| raw.send(&records(&[&end(0)[..20]])), CUT),
+    cleanup("a packet without records", |raw| raw.send(b"R"), PROTOCOL),
+    cleanup("a packet of a megabyte", |raw| raw.send(&records(&[&vec![2; 100_000]])), &["too large"]),
+    // Order.
+    cleanup("up from the top", |raw| raw.send(&records(&[LEAVE])), &["leaves the sandbox"]),
+    cleanup("once more up than down", |raw| raw.send(&records(&[&enter(b"a"), LEAVE, LEAVE])), &["leaves the sandbox"]),
+    cleanup("an end inside", |raw| raw.send(&records(&[&enter(b"a"), &end(1)])), &["does not fit"]),
+    cleanup(
+        "an end that counts wrong",
+        |raw| raw.send(&records(&[&small(b"a", 0o644, b""), &end(2)])),
+        &["does not fit"],
+    ),
+    cleanup("2⁶⁴−1 entries", |raw| raw.send(&records(&[&end(u64::MAX)])), &["does not fit"]),
+    cleanup("records behind the end", |raw| raw.send(&records(&[&end(0), &enter(b"a")])), &["behind the end"]),
+    cleanup("no end", |raw| raw.send(&records(&[&small(b"a", 0o644, b"x")])), ENDED),
+    cleanup(
+        "4,097 levels",
+        |raw| {
+            for _ in 0..41 {
+                raw.send(&records(&[&enter(b"d").repeat(100)]));
+            }
+        },
+        &["deeper than"],
+    ),
+    cleanup(
+        "a text to frighten people",
+        |raw| raw.send(&[b"F", &text(b"\x1b[2J\nroot: all is well %n%s\xff\r")[..]].concat()),
+        &["\\x1b[2J\\x0aroot: all is well %n%s\\xff\\x0d"],
+    ),
+    cleanup("a text of 60,000 bytes", |raw| raw.send(&[b"F", &text(&[b'\n'; 60_000])[..]].concat()), &[]),
+    // Descriptors.
+    cleanup(
+        "a descriptor without a file",
+        |raw| raw.send_with(&records(&[&enter(b"a")]), &[regular().as_fd()]),
+        &["descriptors without a file record"],
+    ),
+    cleanup("a file without a descriptor", |raw| raw.send(&records(&[&file(b"a")])), &["a file without a descriptor"]),
+    cleanup(
+        "two descriptors for a file",
+        |raw| raw.send_with(&records(&[&file(b"a")]), &[regular().as_fd(), regular().as_fd()]),
+        &["descriptors without a file record"],
+    ),
+    cleanup(
+        "253 descriptors",
+        |raw| raw.send_with(&records(&[&file(b"a")]), &[regular().as_fd(); MOST_DESCRIPTORS]),
+        &["more descriptors"],
+    ),
+    cleanup("a descriptor to write only", |raw| by_descriptor(raw, written()), &["cannot copy the file \"a\""]),
+    cleanup(
+        "an O_PATH descriptor",
+        |raw| by_descriptor(raw, path("output", OFlags::PATH)),
+        &["cannot copy the file \"a\""],
+    ),
+    cleanup("a file that grows without end", grows, &["changed while it was copied"]),
+    passed("a directory", |raw| by_descriptor(raw, path(".", OFlags::RDONLY)), "a device, FIFO or socket"),
+    passed("a device", |raw| by_descriptor(raw, path("/dev/zero", OFlags::RDONLY)), "a device, FIFO or socket"),
+    passed("a pipe", |raw| by_descriptor(raw, rustix::pipe::pipe().unwrap().0), "a device, FIFO or socket"),
+    passed("a socket", |raw| by_descriptor(raw, rustix::io::dup(&raw.0).unwrap()), "a device, FIFO or socket"),
+    passed(
+        "an anonymous inode",
+        |raw| by_descriptor(raw, rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap()),
+        "a device, FIFO or socket",
+    ),
+    passed(
+        "a file of /proc",
+        |raw| by_descriptor(raw, path("/proc/self/mem", OFlags::RDONLY)),
+        "on another file system",
+    ),
+    passed(
+        "a file of /proc without end",
+        |raw| by_descriptor(raw, path("/proc/self/status", OFlags::RDONLY)),
+        "on another file system",
+    ),
+    passed(
+        "a file of /sys",
+        |raw| by_descriptor(raw, path("/sys/kernel/mm/transparent_hugepage/enabled", OFlags::RDONLY)),
+        "on another file system",
+    ),
+    passed(
+        "a memory file",
+        |raw| by_descriptor(raw, rustix::fs::memfd_create("x", rustix::fs::MemfdFlags::empty()).unwrap()),
+        "on another file system",
+    ),
+    passed(
+        "links that lead out",
+        |raw| {
+            let targets: [&[u8]; 5] = [b"/etc/passwd", b"..", b"a/../../x", b"x509up_u1234", b"./x509up_u1234"];
+            let links: Vec<Vec<u8>> =
+                targets.iter().enumerate().map(|(number, target)| symlink(&[b'0' + number as u8], target)).collect();
+            raw.send(&records(&links.iter().map(Vec::as_slice).collect::<Vec<_>>()));
+            raw.send(&records(&[&end(5)]));
+        },
+        "5 left out",
+    ),
+    // Setup: the target side receives, and answers.
+    other("setup", "no word but the greeting", |_| {}, ENDED),
+    other("setup", "ready for something else", |raw| raw.send(b"D"), &["something else"]),
+    other("setup", "ready with a byte more", |raw| raw.send(b"Yx"), &["something else"]),
+    other(
+        "setup",
+        "a whole tree that was not made",
+        |raw| {
+            raw.send(b"Y");
+            acknowledge(raw, 0)
+        },
+        &["cannot exchange"],
+    ),
+    other(
+        "setup",
+        "another tree",
+        |raw| {
+            raw.send(b"Y");
+            acknowledge(raw, 1)
+        },
+        &["another tree"],
+    ),
+    other(
+        "setup",
+        "an acknowledgement in advance",
+        |raw| {
+            raw.send(b"Y");
+            raw.send(&totals(b'A', 9))
+        },
+        &[],
+    ),
+    other(
+        "setup",
+        "records for the sender",
+        |raw| {
+            raw.send(b"Y");
+            raw.send(&records(&[&end(0)]))
+        },
+        &["something else than an acknowledgement"],
+    ),
+    other(
+        "setup",
+        "half an acknowledgement",
+        |raw| {
+            raw.send(b"Y");
+            raw.send(&totals(b'A', 9)[..50])
+        },
+        &["something else than an acknowledgement"],
+    ),
+    // Kill and update_proxy: one answer.
+    other("kill", "an errno that there is not", |raw| raw.send(&[b'G', 0, 0x10]), &["something else"]),
+    other("kill", "done instead of an errno", |raw| raw.send(b"D"), &["something else"]),
+    other("kill", "no answer", |_| {}, ENDED),
+    other("kill", "an answer of a megabyte", |raw| raw.send(&vec![b'G'; 100_000]), &["too large"]),
+    other("update_proxy", "ready instead of done", |raw| raw.send(b"Y"), &["something else"]),
+    other("update_proxy", "no answer at all", |_| {}, ENDED),
+    other(
+        "update_proxy",
+        "done with a descriptor",
+        |raw| raw.send_with(b"D", &[path("/dev/null", OFlags::RDONLY).as_fd()]),
+        &["more descriptors"],
+    ),
+];
+
+/// Plays the attack of this name over fd 0, in the place of `condor_glexec_peer`.
+pub fn play(name: &str) {
+    let attack = ATTACKS.iter().find(|attack| attack.name == name).expect("an attack");
+    let raw = Raw(rustix::io::dup(rustix::stdio::stdin()).unwrap());
+    if name == "another greeting" {
+        raw.send(b"glexec-rs peer 2\n");
+        return;
+    }
+    raw.send(GREETING);
+    // A signal comes with its first packet, everything else is told where to work.
+    let Some(first) = raw.receive() else { return };
+    let place = (attack.helper != "kill").then(|| Place::decode(&first));
+    if attack.helper == "cleanup" {
+        let place = place.as_ref().unwrap();
+        std::env::set_current_dir(sandbox(place, "")).unwrap();
+    }
+    (attack.play)(&raw);
+    match (attack.answer, place) {
+        (LeftOut(_), Some(place)) => give_up_the_sandbox(&raw, &place),
+        // A pilot that hears nothing more must have heard enough.
+        _ => drop(raw),
+    }
+}
+
+/// Behaves from here on: the tree is the pilot's, what was the job's is removed.
+fn give_up_the_sandbox(raw: &Raw, place: &Place) {
+    while let Some(packet) = raw.receive() {
+        if packet == b"C" {
+            std::fs::remove_dir_all(sandbox(place, ".condor")).unwrap();
+            raw.send(b"D");
+        }
+    }
+}
+
+fn sandbox(place: &Place, suffix: &str) -> std::path::PathBuf {
+    let name = String::from_utf8(place.name.clone()).unwrap() + suffix;
+    Path::new(std::str::from_utf8(&place.parent).unwrap()).join(name)
+}
+
+/// A file of the job's in its sandbox.
+fn regular() -> File {
+    File::open("output").unwrap()
+}
+
+fn written() -> OwnedFd {
+    File::create("written").unwrap().into()
+}
+
+fn path(path: &str, flags: OFlags) -> OwnedFd {
+    open(path, flags, Mode::empty()).unwrap()
+}
+
+/// A tree of one file, which is this descriptor.
+fn by_descriptor(raw: &Raw, descriptor: OwnedFd) {
+    raw.send_with(&records(&[&file(b"a"), &end(1)]), &[descriptor.as_fd()]);
+}
+
+/// A file that somebody writes to as fast as they can, until the pilot has gone.
+fn grows(raw: &Raw) {
+    let mut growing = File::create("growing").unwrap();
+    growing.write_all(&[1; 1 << 20]).unwrap();
+    let passed = File::open("growing").unwrap();
+    let writer = std::thread::spawn(move || {
+        for _ in 0..20_000 {
+            growing.write_all(&[1; 4096]).unwrap();
+            growing.flush().unwrap();
+        }
+    });
+    raw.send_with(&records(&[&file(b"a"), &end(1)]), &[passed.as_fd()]);
+    while raw.receive().is_some_and(|packet| packet[0] == b'P') {}
+    drop(writer);
+    std::thread::sleep(Duration::from_millis(1));
+    std::fs::remove_file("growing").unwrap();
+}
+
+/// Acknowledges a tree as if all of it had been made, and as many more entries as that.
+fn acknowledge(raw: &Raw, more: u64) {
+    let mut entries = None;
+    while entries.is_none() {
+        let Some(packet) = raw.receive() else { return };
+        // Its end is the last record, 23 bytes: the kind, the count, the mode, the time.
+        let end = &packet[packet.len().saturating_sub(23)..];
+        if end[0] == 6 && end.len() == 23 {
+            entries = Some(u64::from_le_bytes(end[1..9].try_into().unwrap()));
+        }
+    }
+    raw.send(&totals(b'A', entries.unwrap() + more));
+    // The reason that it fails for is its own: let it say so.
+    while raw.receive().is_some() {}
+}
