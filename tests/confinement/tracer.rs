@@ -37,8 +37,8 @@ enum Stage {
     Before(Option<pid_t>),
     /// The next call of this thread is the one.
     Armed(pid_t),
-    /// It was replaced; the thread's registers before that.
-    Replaced(pid_t, libc::user_regs_struct),
+    /// It was replaced.
+    Replaced(pid_t),
     /// The thread that made it goes on as ever, if it can.
     Over(pid_t),
 }
@@ -57,6 +57,8 @@ pub fn inject(
     let helper = running.pid() as pid_t;
     let mut stage = Stage::Before(None);
     let mut answer = None;
+    // The registers of the thread before its call was replaced.
+    let mut own = None;
     let finished = trace(running, false, |tracee, event| {
         let pid = tracee.thread;
         match (stage, event) {
@@ -73,23 +75,26 @@ pub fn inject(
                 look(pid);
                 if let Some(foreign) = foreign {
                     put(before, pid, foreign);
-                    stage = Stage::Replaced(pid, before);
+                    own = Some(before);
+                    stage = Stage::Replaced(pid);
                 } else {
                     answer = Some(Answer::Returned(0));
                     stage = Stage::Over(pid);
                 }
             }
-            (Stage::Replaced(replaced, before), Event::Exit(registers)) if replaced == pid => {
+            (Stage::Replaced(replaced), Event::Exit(registers)) if replaced == pid => {
                 answer = Some(Answer::Returned(registers.rax as i64));
-                // Back to the instruction (two bytes) that makes the call, which is its own this time.
-                set_registers(pid, &libc::user_regs_struct { rip: before.rip - 2, rax: before.orig_rax, ..before });
+                if let Some(own) = own {
+                    // Back to the instruction (two bytes) that makes the call, which is its own this time.
+                    set_registers(pid, &libc::user_regs_struct { rip: own.rip - 2, rax: own.orig_rax, ..own });
+                }
                 stage = Stage::Over(pid);
             }
             // The kernel may have shown the exit of a call for which it kills.
-            (Stage::Replaced(replaced, _) | Stage::Over(replaced), Event::Ended(status)) if replaced == pid => {
-                if foreign.is_some() && libc::WIFSIGNALED(status) {
-                    answer = Some(Answer::Killed(libc::WTERMSIG(status)));
-                }
+            (Stage::Replaced(replaced) | Stage::Over(replaced), Event::Ended(status))
+                if replaced == pid && foreign.is_some() && libc::WIFSIGNALED(status) =>
+            {
+                answer = Some(Answer::Killed(libc::WTERMSIG(status)));
             }
             _ => {}
         }
