@@ -87,15 +87,13 @@ pub fn tree(root: &Path) -> BTreeMap<PathBuf, Seen> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(directory) = waiting.pop() {
-        let here = root.join(&directory);
-        let listed = fs::read_dir(&here).or_else(|_| {
-            fs::set_permissions(&here, Permissions::from_mode(0o700))?;
-            fs::read_dir(&here)
-        });
-        for entry in listed.expect("a directory can be listed") {
+        for entry in fs::read_dir(root.join(&directory)).expect("a directory can be listed") {
             let path = directory.join(entry.expect("an entry").file_name());
             let seen = look(&root.join(&path));
             if seen.kind == FileType::Directory {
+                if seen.mode & 0o500 != 0o500 {
+                    fs::set_permissions(root.join(&path), Permissions::from_mode(0o700)).expect("an own directory");
+                }
                 waiting.push(path.clone());
             }
             found.insert(path, seen);
