@@ -235,7 +235,8 @@ impl Connection {
             return Err(Broken::Malformed("a packet that is too large"));
         }
         if received.bytes == 0 {
-            // An empty packet cannot be told from the end, and the protocol has none.
+            // An empty packet cannot be told from the end, and the protocol has none. It can bring descriptors, though.
+            packet.descriptors.clear();
             return Err(Broken::Closed);
         }
         packet.length = received.bytes;
@@ -359,6 +360,18 @@ mod tests {
         one.send(b"x", &[]).unwrap();
         other.receive(&mut packet).unwrap();
         assert_eq!(packet.bytes(), b"x");
+    }
+
+    #[test]
+    fn an_empty_packet_is_the_end_and_leaves_no_descriptor() {
+        let (one, other) = connected();
+        let (end, watched) = pair().unwrap();
+        one.send(b"", &[end.as_fd()]).unwrap();
+        drop(end);
+        let mut packet = Packet::default();
+        assert_eq!(other.receive(&mut packet), Err(Broken::Closed));
+        assert!(packet.bytes().is_empty() && packet.descriptors.is_empty());
+        assert_eq!(Connection::new(watched).receive(&mut packet), Err(Broken::Closed));
     }
 
     #[test]

@@ -103,14 +103,18 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
 }
 
 /// What came over the channel.
-struct Start {
-    fresh: Channel,
+pub struct Start {
+    /// The socket on which the Starter listens from here on.
+    pub fresh: Channel,
     /// The environment and the passed streams, or the first thing that was wrong with them.
-    received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
+    pub received: Outcome<(Variables, [Option<OwnedFd>; 3])>,
 }
 
-/// Takes what the Starter sends. Fails, and says so on the first socket, where no fresh one can be had.
-fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
+/// Takes what the Starter sends; `names` are IN, OUT and ERR.
+///
+/// # Errors
+/// Where no fresh socket can be had; it is said on the first one, too.
+pub fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
     receive(&mut channel, names).or_else(|failure| match channel.read_on() {
         Some(fresh) => Ok(Start { fresh, received: Err(failure) }),
         None => {

@@ -50,23 +50,64 @@ pub fn main() -> ExitCode {
     program::run(Program::Kill, HELP, work)
 }
 
-fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
-    let family = arguments.take_flag(b"--family");
-    let switcher = arguments.take_absolute("G (the switcher)")?;
-    let proxy_path = arguments.take_absolute("PROXY")?;
-    if family {
-        return end_family(arguments, switcher, proxy_path);
+/// What the program is called with.
+pub struct KillArguments {
+    /// Whether PID's whole family is to end.
+    pub family: bool,
+    /// G, the switcher's absolute path.
+    pub switcher: Vec<u8>,
+    /// PROXY, its absolute path.
+    pub proxy: Vec<u8>,
+    /// PID.
+    pub pid: u32,
+    /// SIGNAL.
+    pub signal: u8,
+    /// R, how often a refusal that may pass is tried again.
+    pub retries: u32,
+    /// D, the least pause before that, in seconds.
+    pub delay: u32,
+}
+
+impl KillArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let family = arguments.take_flag(b"--family");
+        let switcher = arguments.take_absolute("G (the switcher)")?;
+        let proxy = arguments.take_absolute("PROXY")?;
+        let pid = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
+        let signal = if family {
+            arguments.take_decimal("SIGNAL (9 with --family)", 9..=9)?
+        } else {
+            arguments.take_decimal("SIGNAL", 0..=limits::SIGNAL_MAX)?
+        };
+        let parsed = KillArguments {
+            family,
+            switcher,
+            proxy,
+            pid,
+            signal: u8::try_from(signal).or_fail(|| "SIGNAL")?,
+            retries: arguments.take_retries()?,
+            delay: arguments.take_delay()?,
+        };
+        arguments.end()?;
+        Ok(parsed)
     }
-    let pid = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
-    let signal = arguments.take_decimal("SIGNAL", 0..=limits::SIGNAL_MAX)?;
-    let retries = arguments.take_retries()?;
-    let delay = arguments.take_delay()?;
-    arguments.end()?;
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    let arguments = KillArguments::parse(arguments)?;
+    if arguments.family {
+        return end_family(arguments);
+    }
+    let KillArguments { switcher, proxy, pid, signal, retries, delay, .. } = arguments;
     let process = hold(pid)?;
 
     program::guard_memory()?;
-    let signaller = Signaller::start(switcher, proxy_path, retries, delay, &[])?;
-    let signalled = signaller.signal(process.as_fd(), u8::try_from(signal).unwrap_or(u8::MAX));
+    let signaller = Signaller::start(switcher, proxy, retries, delay, &[])?;
+    let signalled = signaller.signal(process.as_fd(), signal);
     signaller.end();
     match signalled? {
         Ok(()) => Ok(ExitCode::SUCCESS),
@@ -78,12 +119,8 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
     }
 }
 
-fn end_family(mut arguments: Arguments, switcher: Vec<u8>, proxy_path: Vec<u8>) -> Outcome<ExitCode> {
-    let root = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
-    arguments.take_decimal("SIGNAL (9 with --family)", 9..=9)?;
-    let retries = arguments.take_retries()?;
-    let delay = arguments.take_delay()?;
-    arguments.end()?;
+fn end_family(arguments: KillArguments) -> Outcome<ExitCode> {
+    let KillArguments { switcher, proxy, pid: root, retries, delay, .. } = arguments;
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != root) {
         return Err(Failure::usage(format_args!("PID is {root}; with --family it must be the caller of this program")));
     }
@@ -91,7 +128,7 @@ fn end_family(mut arguments: Arguments, switcher: Vec<u8>, proxy_path: Vec<u8>) 
     program::guard_memory()?;
     let proc = openat(CWD, c"/proc", crate::sandbox::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
     let reading = Grant { object: proc.as_fd(), rights: reading() };
-    let signaller = Signaller::start(switcher, proxy_path, retries, delay, &[reading])?;
+    let signaller = Signaller::start(switcher, proxy, retries, delay, &[reading])?;
     let ended =
         family::end(proc.as_fd(), root, std::process::id(), |process, signal| signaller.signal(process, signal));
     signaller.end();

@@ -56,13 +56,21 @@ pub fn main() -> ExitCode {
     program::run(Program::Peer, HELP, work)
 }
 
-fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
+/// What the program is called with.
+///
+/// # Errors
+/// Usage.
+pub fn parse(mut arguments: Arguments) -> Outcome<Operation> {
     let word = arguments.take("OPERATION")?;
     arguments.end()?;
-    let operation = Operation::ALL
+    Operation::ALL
         .into_iter()
         .find(|operation| operation.word().as_bytes() == word)
-        .ok_or_else(|| Failure::usage(format_args!("OPERATION is {}", Escaped(&word))))?;
+        .ok_or_else(|| Failure::usage(format_args!("OPERATION is {}", Escaped(&word))))
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    let operation = parse(arguments)?;
     program::guard_memory()?;
     let may_lack = Policy::load()?.may_lack;
     sys::ignore_write_signals();

@@ -6,6 +6,7 @@ use crate::argv::Arguments;
 use crate::escape::Escaped;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
 use crate::program;
+use crate::sandbox::component::Component;
 use crate::sandbox::proxy;
 use crate::sandbox::resolve::Place;
 use crate::switch::environment;
@@ -41,17 +42,43 @@ pub fn main() -> ExitCode {
     program::run(Program::Run, HELP, work)
 }
 
-fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
-    let switcher = arguments.take_absolute("G (the switcher)")?;
-    let proxy_name = arguments.take_component("P (the proxy's name)")?;
-    let sandbox_path = arguments.take_absolute("S (the sandbox)")?;
-    let wrapper = arguments.take_absolute("WRAPPER")?;
-    let for_wrapper = arguments.rest();
-    if for_wrapper.len() < 4 {
-        return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
-    }
+/// What the program is called with.
+pub struct RunArguments {
+    /// G, the switcher's absolute path.
+    pub switcher: Vec<u8>,
+    /// P, the proxy's name.
+    pub proxy: Component,
+    /// S, the sandbox's absolute path.
+    pub sandbox: Vec<u8>,
+    /// WRAPPER, its absolute path.
+    pub wrapper: Vec<u8>,
+    /// IN, OUT, ERR, CMD and ARGS.
+    pub for_wrapper: Vec<Vec<u8>>,
+}
 
-    let place = Place::find(&sandbox_path)?;
+impl RunArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let parsed = RunArguments {
+            switcher: arguments.take_absolute("G (the switcher)")?,
+            proxy: arguments.take_component("P (the proxy's name)")?,
+            sandbox: arguments.take_absolute("S (the sandbox)")?,
+            wrapper: arguments.take_absolute("WRAPPER")?,
+            for_wrapper: arguments.rest(),
+        };
+        if parsed.for_wrapper.len() < 4 {
+            return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
+        }
+        Ok(parsed)
+    }
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    let RunArguments { switcher, proxy: proxy_name, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
+    let place = Place::find(&sandbox)?;
     let home = place.open_home(&place.parked)?;
     proxy::open(home.directory.as_fd(), &proxy_name)?;
     let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

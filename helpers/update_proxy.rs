@@ -53,24 +53,47 @@ pub fn main() -> ExitCode {
     program::run(Program::UpdateProxy, HELP, work)
 }
 
-fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
-    let switcher = arguments.take("G (the switcher)")?;
-    if switcher != NO_SWITCHER && !switcher.starts_with(b"/") {
-        return Err(Failure::usage(format_args!("G is {}; it must be an absolute path or -", Escaped(&switcher))));
+/// What the program is called with.
+pub struct UpdateArguments {
+    /// G, the switcher's absolute path; `None` for `-`.
+    pub switcher: Option<Vec<u8>>,
+    /// NEW, the new proxy's absolute path.
+    pub new: Vec<u8>,
+    /// P, the proxy's name.
+    pub proxy: Component,
+    /// S, the sandbox's absolute path.
+    pub sandbox: Vec<u8>,
+}
+
+impl UpdateArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let no_switcher = arguments.take_flag(NO_SWITCHER);
+        let parsed = UpdateArguments {
+            switcher: if no_switcher { None } else { Some(arguments.take_absolute("G (the switcher; - for none)")?) },
+            new: arguments.take_absolute("NEW (the new proxy)")?,
+            proxy: arguments.take_component("P (the proxy's name)")?,
+            sandbox: arguments.take_absolute("S (the sandbox)")?,
+        };
+        arguments.end()?;
+        Ok(parsed)
     }
-    let new_path = arguments.take_absolute("NEW (the new proxy)")?;
-    let proxy_name = arguments.take_component("P (the proxy's name)")?;
-    let sandbox = arguments.take_absolute("S (the sandbox)")?;
-    arguments.end()?;
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = UpdateArguments::parse(arguments)?;
     program::guard_memory()?;
     // A file size limit is an error to report, not a signal to die of.
     sys::ignore_write_signals();
-    let new = take_new(&new_path)?;
+    let new = take_new(&new)?;
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
 
     let place = Place::find(&sandbox)?;
-    if switcher == NO_SWITCHER {
+    let Some(switcher) = switcher else {
         let home = place.open_home(&place.name)?;
         let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
         let staged = Staged::copy(home.directory.as_fd(), &new)?;
@@ -78,12 +101,12 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
             confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
         require_whole(&new, &proof)?;
         staged.install(&proxy_name)?;
-    } else {
-        let home = place.open_home(&place.parked)?;
-        let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
-        let staged = Staged::copy(home.directory.as_fd(), &new)?;
-        renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)?;
-    }
+        return Ok(ExitCode::SUCCESS);
+    };
+    let home = place.open_home(&place.parked)?;
+    let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
+    let staged = Staged::copy(home.directory.as_fd(), &new)?;
+    renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -149,4 +172,25 @@ fn renew_both(
         });
     switched.conclude(installed)?;
     staged.install(proxy_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UpdateArguments;
+    use crate::argv::Arguments;
+    use crate::limits;
+
+    #[test]
+    fn the_switcher_is_a_path_that_a_program_can_have_or_none() {
+        let switcher = |switcher: &str| {
+            let argv = ["update_proxy", switcher, "/tmp/new", "x509", "/execute/dir_1"].map(Into::into);
+            UpdateArguments::parse(Arguments::new(argv.to_vec())?).map(|parsed| parsed.switcher)
+        };
+        let path = |bytes: usize| "/".repeat(bytes);
+        assert_eq!(switcher("-"), Ok(None));
+        assert_eq!(switcher(&path(limits::PATH_BYTES - 1)), Ok(Some(path(limits::PATH_BYTES - 1).into_bytes())));
+        for bad in ["", "glexec", "--", &path(limits::PATH_BYTES)] {
+            assert!(switcher(bad).is_err(), "{} bytes", bad.len());
+        }
+    }
 }

@@ -6,13 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod environment;
-mod options;
+pub mod options;
 mod record;
 mod starter;
 mod supervise;
 mod workspace;
 
-pub use record::{EndedBy, Phase, Record, Status};
+pub use record::{EndedBy, Phase, Record, Status, figures};
 
 use crate::escape::Escaped;
 use crate::limits;
@@ -22,7 +22,7 @@ use crate::sandbox::component::Component;
 use crate::sys;
 use crate::sys::supervisor::Leader;
 use core::time::Duration;
-use environment::{Variable, merge};
+use environment::{Variable, encode, merge};
 use options::{Destination, HELP, Options};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Resource, Rlimit, Signal};
@@ -491,7 +491,7 @@ fn encoded(workspace: &Workspace, asked_for: &[Variable]) -> Outcome<Vec<u8>> {
     if workspace.proxy_is_real {
         own.push(Variable::of("X509_USER_PROXY", &[&sandbox, &b"/"[..], workspace.proxy.bytes()].concat())?);
     }
-    let environment = starter::encode(&merge([&own, asked_for, &[]]));
+    let environment = encode(&merge([&own, asked_for, &[]]));
     if environment.len() > limits::ENVIRONMENT_BYTES {
         return Err(Failure::usage(format_args!(
             "the job's environment is {} bytes long; at most {} fit",

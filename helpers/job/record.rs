@@ -75,7 +75,9 @@ pub struct Record {
 }
 
 impl Record {
-    pub(super) fn new() -> Self {
+    /// A record in which nothing has happened yet.
+    #[allow(clippy::new_without_default)] // it holds the time
+    pub fn new() -> Self {
         Record {
             begun_at: SystemTime::now(),
             begun: Instant::now(),
@@ -166,7 +168,7 @@ fn text(bytes: &[u8]) -> String {
 
 /// The figures of a copy, as a helper printed them: exactly one line of printable ASCII that is a JSON object by its
 /// first and last byte. The helper is ours, but it has read what is hostile, so it isn't taken at its word.
-pub(super) fn figures(answer: &[u8]) -> Option<String> {
+pub fn figures(answer: &[u8]) -> Option<String> {
     let line = answer.strip_suffix(b"\n")?;
     let fits = answer.len() <= limits::RECORD_BYTES
         && line.starts_with(b"{")

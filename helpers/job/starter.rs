@@ -3,7 +3,6 @@
 
 #![forbid(unsafe_code)]
 
-use super::environment::Variable;
 use super::supervise::{Reader, Supervisor};
 use crate::channel::socket::HELLO;
 use crate::connection::wait_for;
@@ -216,60 +215,4 @@ impl Channel<'_> {
 fn later(patience: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(patience).unwrap_or(now)
-}
-
-/// Writes an environment in HTCondor's "V2 raw" syntax, with the final NUL: entries separated by blanks, with single quotes around
-/// one that holds white space or a single quote, which is doubled.
-pub fn encode(variables: &[Variable]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for variable in variables {
-        if !text.is_empty() {
-            text.push(b' ');
-        }
-        let entry = variable.entry();
-        if !entry.iter().any(|byte| b" \t\n\r'".contains(byte)) {
-            text.extend_from_slice(entry);
-            continue;
-        }
-        text.push(b'\'');
-        for &byte in entry {
-            text.push(byte);
-            if byte == b'\'' {
-                text.push(byte);
-            }
-        }
-        text.push(b'\'');
-    }
-    text.push(0);
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::encode;
-    use crate::channel::environment::decode;
-    use crate::job::environment::{Variable, parse_file};
-
-    #[test]
-    fn what_needs_quotes_gets_them() {
-        let written = |file: &[u8]| encode(&parse_file(file).unwrap());
-        assert_eq!(written(b""), b"\0");
-        assert_eq!(written(b"A=1\nB=\n"), b"A=1 B=\0");
-        assert_eq!(written(b"A=x y\nB=it's\nC=\"\\$\n"), b"'A=x y' 'B=it''s' C=\"\\$\0");
-        assert_eq!(written(b"A=1\n2\0B=\t\0"), b"'A=1\n2' 'B=\t'\0");
-    }
-
-    #[test]
-    fn the_wrapper_reads_back_what_is_written() {
-        let every: Vec<u8> = (1..=255).collect();
-        let mut variables: Vec<_> = (0..255)
-            .map(|at| Variable::new([format!("V{at}=").as_bytes(), &every[at..], &every[..at]].concat()).unwrap())
-            .collect();
-        for value in ["", "'", "''", " ", "\n'\n", "' '", "$$", "=", "a'b c'd"] {
-            variables.push(Variable::new(format!("N{}'={value}", variables.len()).into_bytes()).unwrap());
-        }
-        let read = decode(&encode(&variables)).unwrap();
-        let written: Vec<_> = variables.iter().map(Variable::entry).collect();
-        assert_eq!(read.iter().map(std::ffi::CStr::to_bytes).collect::<Vec<_>>(), written);
-    }
 }

@@ -25,19 +25,24 @@ use std::time::Instant;
 
 /// What tells one process from every other that had or will have its number: the start time in clock ticks since boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Identity {
-    pid: u32,
-    start: u64,
+pub struct Identity {
+    /// Its number.
+    pub pid: u32,
+    /// Its start time.
+    pub start: u64,
 }
 
 /// One line of `/proc/<pid>/stat`, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Process {
-    identity: Identity,
-    parent: u32,
+pub struct Process {
+    /// What tells it from others.
+    pub identity: Identity,
+    /// Its parent's number.
+    pub parent: u32,
     /// The state of the first thread only.
-    state: u8,
-    threads: u64,
+    pub state: u8,
+    /// How many threads it has.
+    pub threads: u64,
 }
 
 impl Process {
@@ -59,7 +64,7 @@ impl Process {
 
 /// Reads one `/proc/<pid>/stat` line (proc_pid_stat(5)). The second field is the process's own choice of name in
 /// parentheses, with any byte in it; all later fields are numbers but for the state, so the name ends at the *last* `)`.
-fn parse(line: &[u8]) -> Option<Process> {
+pub fn parse(line: &[u8]) -> Option<Process> {
     let name_start = line.iter().position(|byte| *byte == b'(')?;
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
     let pid = decimal(line.get(..name_start)?.strip_suffix(b" ")?)?;

@@ -1,0 +1,5 @@
+//! See `bodies/paths.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| glexec_rs_fuzz::paths::target(data));

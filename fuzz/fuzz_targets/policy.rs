@@ -1,0 +1,5 @@
+//! See `bodies/policy.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| glexec_rs_fuzz::policy::target(data));

@@ -1,0 +1,5 @@
+//! See `bodies/send.rs`.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| glexec_rs_fuzz::send::target(data));
