@@ -14,6 +14,7 @@
 mod account;
 mod call;
 mod channel;
+mod directory;
 mod leftovers;
 mod process;
 mod programs;
@@ -26,6 +27,7 @@ mod switcher;
 pub use account::{Account, GREG, MALLORY, PILOT, as_account, available, while_attacked};
 pub use call::{Call, Finished, Running};
 pub use channel::Channel;
+pub use directory::new_directory;
 pub use leftovers::processes;
 pub use process::Sleeper;
 pub use programs::{built, built_program};

@@ -4,6 +4,7 @@
 
 use super::account::{self, GREG, PILOT, as_account};
 use super::call::{Call, Finished};
+use super::directory::new_directory;
 use super::leftovers::{Public, processes};
 use super::programs::built;
 use super::sandbox::{Sandbox, finish, put_file};
@@ -11,7 +12,7 @@ use super::switcher::{self, SwitcherCall};
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, id};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -57,10 +58,8 @@ impl Site {
             let _ = writeln!(std::io::stderr(), "{name}: SKIPPED, it needs root (pilot, target and another account)");
             return None;
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", id()));
-        directory(&root, 0o711);
+        let root = new_directory(&std::env::temp_dir(), PREFIX);
+        set_mode(&root, 0o711);
         let execute = root.join("execute");
         directory(&execute, 0o755);
         mount(file_system, &root, &execute);
@@ -235,6 +234,10 @@ impl Drop for Site {
 
 fn directory(path: &Path, mode: u32) {
     std::fs::create_dir(path).unwrap();
+    set_mode(path, mode);
+}
+
+fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
