@@ -1,0 +1,7 @@
+//! What the machine has too little of, and what a job makes too much of: space, inodes, quota, memory; size, number, depth, growth.
+
+#![deny(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod space;
