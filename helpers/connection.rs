@@ -170,6 +170,7 @@ impl Connection {
     /// # Errors
     /// When the other side is gone or does not take it in time.
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<(), Broken> {
+        let started = Instant::now();
         loop {
             self.require_time()?;
             match self.offer(bytes, descriptors) {
@@ -177,7 +178,7 @@ impl Connection {
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
                 // The limit counts the descriptors under way of all processes of this account: wait for the others.
-                Err(Errno::TOOMANYREFS) if Instant::now() < self.until => std::thread::sleep(IN_FLIGHT_PAUSE),
+                Err(Errno::TOOMANYREFS) if started.elapsed() < self.silence => std::thread::sleep(IN_FLIGHT_PAUSE),
                 Err(errno) => return Err(errno.into()),
             }
         }

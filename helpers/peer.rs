@@ -44,9 +44,12 @@ A site can let its switcher start this program and condor_glexec_job_wrapper, an
 Exit codes: 0 done, 1 anything else (the helper reports why).
 ";
 
-/// The permission bits of a sandbox that is not whole yet. The sticky bit, which means nothing to its owner, marks what
-/// an interrupted setup left.
-pub const UNFINISHED_MODE: u16 = 0o1700;
+/// The permission bits of a sandbox that is not whole yet.
+const UNFINISHED_MODE: u16 = UNFINISHED | 0o700;
+
+/// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
+/// to the directory's owner, and which no sandbox keeps.
+pub const UNFINISHED: u16 = 0o1000;
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -143,7 +146,7 @@ fn setup(connection: &Connection, may_lack: MayLack) -> Outcome {
     let Site { parent, name, .. } = &site;
     let sandbox = make_unfinished(&site)?;
     let made = Metadata::of(&sandbox).or_fail(|| format!("cannot look at {name}"))?;
-    let finished = confine(
+    let filled = confine(
         &phase::SETUP_TARGET,
         &[
             Grant { object: sandbox.as_fd(), rights: filling() },
@@ -151,11 +154,18 @@ fn setup(connection: &Connection, may_lack: MayLack) -> Outcome {
         ],
         may_lack,
     )
-    .and_then(|proof| fill(connection, &sandbox, &proof))
-    .and_then(|()| await_commit(connection));
+    .and_then(|proof| fill(connection, &sandbox, &proof));
+    let (finished, may_undo) = match filled {
+        Err(failure) => (Err(failure), true),
+        Ok(mode) => match await_commit(connection) {
+            Ok(()) => (fchmod(&sandbox, mode).or_fail(|| "cannot take the mark off the sandbox"), false),
+            // What was acknowledged the pilot can put in the sandbox's place at any moment, as long as it is there.
+            Err(broken) => (Err(Failure::permanent(format_args!("{COMMIT}: {broken}"))), broken == Broken::Closed),
+        },
+    };
     // Once the pilot has put it in the sandbox's place it is the job's, whoever was killed in between.
-    let handed_over = Metadata::at(parent, name.c_str()).is_ok_and(|now| now.identity != made.identity);
-    if finished.is_err() && !handed_over {
+    let handed_over = || Metadata::at(parent, name.c_str()).is_ok_and(|now| now.identity != made.identity);
+    if may_undo && !handed_over() {
         let _ = remove_directory(parent.as_fd(), name.c_str());
     }
     finished
@@ -168,7 +178,7 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
     let mut made = mkdirat(parent, name.c_str(), mode);
     if made == Err(Errno::EXIST) {
         let there = Metadata::at(parent, name.c_str()).or_fail(|| format!("cannot look at {name}"))?;
-        if there.is_directory() && there.owner == geteuid().as_raw() && there.mode == UNFINISHED_MODE {
+        if there.is_directory() && there.owner == geteuid().as_raw() && there.mode & UNFINISHED != 0 {
             remove_directory(parent.as_fd(), name.c_str())
                 .or_fail(|| format!("cannot remove {name}, which an interrupted setup left"))?;
             made = mkdirat(parent, name.c_str(), mode);
@@ -192,21 +202,26 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
     }
 }
 
-fn fill(connection: &Connection, sandbox: &OwnedFd, proof: &Confined) -> Outcome {
+/// Fills the sandbox and says so; it keeps its mark. Gives the mode that it is to have in the end.
+fn fill(connection: &Connection, sandbox: &OwnedFd, proof: &Confined) -> Outcome<Mode> {
     connection.send(&Message::Ready.encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
     let received = receive_tree(connection, sandbox, From::Pilot, Progress::none(), proof)?;
     futimens(sandbox, &received.mtime.into())
-        .and_then(|()| fchmod(sandbox, received.mode))
+        .and_then(|()| fchmod(sandbox, received.mode | Mode::from_raw_mode(UNFINISHED.into())))
         .or_fail(|| "cannot finish the sandbox's directory")?;
-    connection.send(&Message::Complete(received.totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
+    connection.send(&Message::Complete(received.totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")?;
+    Ok(received.mode)
 }
 
-fn await_commit(connection: &Connection) -> Outcome {
+/// What is being done when a commit does not come.
+const COMMIT: &str = "waiting for the commit";
+
+fn await_commit(connection: &Connection) -> Result<(), Broken> {
     let mut packet = Packet::without_descriptors();
-    connection.receive(&mut packet).or_fail(|| "waiting for the commit")?;
+    connection.receive(&mut packet)?;
     match Message::decode(packet.bytes()) {
         Ok(Message::Commit) => Ok(()),
-        _ => Err(Failure::permanent("the pilot side sent something else than a commit")),
+        _ => Err(Broken::Malformed("something else than a commit")),
     }
 }
 
@@ -227,7 +242,7 @@ fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     } else {
         let own = tree.found.identity;
         send_tree(connection, tree, Tree::Results(proxy), Progress::none(), &proof)?;
-        await_commit(connection)?;
+        await_commit(connection).or_fail(|| COMMIT)?;
         let parked = name.with_suffix(PARKED_SUFFIX).or_fail(|| "the sandbox's name")?;
         // The pilot has put its own directory in the sandbox's place, and ours where its own was.
         if !Metadata::at(parent, parked.c_str()).is_ok_and(|there| there.identity == own) {

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// Runs a program from its first instruction to its exit code.
 ///
-/// Descriptors above 2 are closed and signals reset before an argument is read; 0, 1 and 2 are open from here on (Rust's
+/// Descriptors above 2 are closed, signals reset and timers switched off before an argument is read; 0, 1 and 2 are open from here on (Rust's
 /// start-up opens `/dev/null` for those that are closed). `--help` and `--version` are answered when they stand alone.
 pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> ExitCode {
     match sanitise().and_then(|()| answer(program, help, work)) {
@@ -62,6 +62,7 @@ fn print(stream: &mut dyn Write, bytes: &[u8]) {
 
 fn sanitise() -> Outcome {
     sys::reset_signals();
+    sys::cancel_timers();
     sys::close_from(3).or_fail(|| "cannot close the descriptors that the caller left open")
 }
 

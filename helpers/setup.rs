@@ -87,13 +87,14 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
         return Err(Failure::permanent(format_args!("the sandbox {} does not exist", place.name)));
     };
     let Some(parked) = place.look(&place.parked)? else { return Ok(false) };
-    if parked.owner != own || parked.mode == crate::peer::UNFINISHED_MODE {
+    // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.
+    let is_own = parked.owner == own;
+    if is_own && parked.is_directory() && (sandbox.owner != own || place.is_working_directory(&parked)) {
+        return Ok(true);
+    }
+    if !is_own || parked.mode & crate::peer::UNFINISHED != 0 {
         // Left by an interrupted setup of the target account, which removes it, or planted, which it refuses.
         return Ok(false);
-    }
-    // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.
-    if parked.is_directory() && (sandbox.owner != own || place.is_working_directory(&parked)) {
-        return Ok(true);
     }
     Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
 }

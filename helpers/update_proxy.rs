@@ -63,6 +63,8 @@ fn work(mut arguments: Arguments) -> Outcome<ExitCode> {
     let sandbox = arguments.take_absolute("S (the sandbox)")?;
     arguments.end()?;
     program::guard_memory()?;
+    // A file size limit is an error to report, not a signal to die of.
+    sys::ignore_write_signals();
     let new = take_new(&new_path)?;
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
@@ -129,6 +131,8 @@ fn renew_both(
 ) -> Outcome {
     let waiting = Component::new(proxy::STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
     let (retries, delay) = TRIES;
+    // The switcher is another program, for which everything is at its default.
+    sys::reset_signals();
     let switched = switch(&Request {
         switcher,
         proxy: place.path_of(&place.parked, &waiting),

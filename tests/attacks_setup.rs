@@ -7,6 +7,11 @@ mod common;
 
 use common::{FileSystem, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
 use common::{as_account, finish, pem, put_file, while_attacked};
+use glexec_rs::connection::{Connection, Packet, pair};
+use glexec_rs::sandbox::component::Component;
+use glexec_rs::sandbox::metadata::Metadata;
+use glexec_rs::sandbox::wire::{Message, Place, Record, Time};
+use glexec_rs::switch::GREETING;
 use rustix::fs::{FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 use std::ffi::OsStr;
 use std::fs;
@@ -626,4 +631,64 @@ fn the_copy_is_no_way_to_write_to_the_pilots_files() {
     let after = fs::metadata(&outside).unwrap();
     assert_eq!((after.len(), after.mtime_nsec()), (before.len(), before.mtime_nsec()));
     assert!(!matches!(sandbox.snapshot().get("linked").kind, Kind::Special(_)));
+}
+
+/// The target side of a setup, called by a pilot side that is this test, which has sent an empty sandbox and been told that it is whole.
+fn acknowledged(site: &Site, name: &str) -> (common::Running, Connection) {
+    let (ours, theirs) = as_account(PILOT, || pair().unwrap());
+    let peer = site.call("condor_glexec_peer").account(GREG).arg("setup").cwd("/").input(theirs).start();
+    let pilot = Connection::new(ours);
+    let mut packet = Packet::default();
+    let mut expect = |wanted: fn(&Message<'_>) -> bool| {
+        pilot.receive(&mut packet).unwrap();
+        let message = Message::decode(packet.bytes());
+        assert!(packet.bytes() == GREETING || message.as_ref().is_ok_and(wanted), "{message:?}");
+    };
+    expect(|_| false);
+    let execute = Metadata::of(fs::File::open(&site.execute).unwrap()).unwrap();
+    let place = Message::Place(Place {
+        parent: site.execute.as_os_str().as_encoded_bytes(),
+        identity: execute.identity,
+        name: Component::new(name.as_bytes()).unwrap(),
+        proxy: Component::new(b"proxy").unwrap(),
+        remove_only: false,
+    });
+    pilot.send(&place.encode(), &[]).unwrap();
+    expect(|message| *message == Message::Ready);
+    let mut records = Message::Records(&[]).encode();
+    Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 1, nanoseconds: 0 } }.encode(&mut records);
+    pilot.send(&records, &[]).unwrap();
+    while let Ok(()) = pilot.receive(&mut packet) {
+        match Message::decode(packet.bytes()) {
+            Ok(Message::Progress(_)) => {}
+            Ok(Message::Complete(_)) => return (peer, pilot),
+            other => panic!("{other:?}"),
+        }
+    }
+    panic!("it did not acknowledge the sandbox");
+}
+
+#[test]
+fn s5_what_was_acknowledged_stays_as_long_as_the_pilot_can_use_it() {
+    let Some(site) = Site::new() else { return };
+    let made = site.execute.join("dir_1.condor");
+    site.expect_left("dir_1.condor");
+    // The pilot side may be about to put it in the sandbox's place, whatever goes wrong with the target side meanwhile.
+    let (peer, pilot) = acknowledged(&site, "dir_1.condor");
+    pilot.send(&Message::Ready.encode(), &[]).unwrap();
+    peer.finish().expect(1);
+    let found = fs::metadata(&made).expect("it is still there");
+    assert_eq!((found.mode() & 0o7777, found.uid()), (0o1755, GREG.uid()), "whole, and marked");
+    drop(pilot);
+    // The next one knows what it is, and begins anew.
+    let (peer, pilot) = acknowledged(&site, "dir_1.condor");
+    assert_ne!(fs::metadata(&made).unwrap().ino(), found.ino());
+    // When the pilot side is gone, nobody can use it any more.
+    drop(pilot);
+    peer.finish().expect(1);
+    assert!(!made.exists());
+    let (peer, pilot) = acknowledged(&site, "dir_1.condor");
+    pilot.send(&Message::Commit.encode(), &[]).unwrap();
+    peer.finish().expect_quiet();
+    assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, 0o755);
 }

@@ -103,6 +103,8 @@ pub fn main() -> ExitCode {
 
 fn work(options: Options) -> Outcome<ExitCode> {
     let Options { request, json, verbose } = options;
+    // A file size limit is an error to report; what this starts resets its signals itself.
+    sys::ignore_write_signals();
     let json = json.map(|destination| open_record(&destination)).transpose()?;
     let watched = verbose || std::io::stderr().is_terminal();
     let record = run(&request, &mut |news| match news {

@@ -82,10 +82,10 @@ impl<'d> Staging<'d> {
         &self.tree
     }
 
-    /// Moves the tree's entries into the pilot's directory, each in the place of what had the same name.
+    /// Moves the tree's entries into the pilot's directory, each in the place of what had the same name, and removes the rest.
     ///
     /// # Errors
-    /// The kernel's; then a part of the tree is still in the staging directory.
+    /// The kernel's; then a part of the tree, or what it replaced, may still be in the staging directory.
     pub fn merge(self) -> Outcome {
         for_each_entry(self.tree.as_fd(), |name| {
             match renameat_with(&self.tree, name, self.home, name, RenameFlags::NOREPLACE) {
@@ -97,14 +97,20 @@ impl<'d> Staging<'d> {
             }
             Ok(true)
         })
-        .or_fail(|| "cannot move the sandbox's content to its place")
+        .or_fail(|| "cannot move the sandbox's content to its place")?;
+        // What is left here would be an output of the job's in the Starter's eyes.
+        self.remove().or_fail(|| "cannot remove the place of the incoming sandbox")
+    }
+
+    fn remove(&self) -> Result<(), Errno> {
+        remove_directory(self.home, self.name.c_str())
     }
 }
 
 impl Drop for Staging<'_> {
     fn drop(&mut self) {
         // Should this fail, the next call sweeps it.
-        let _ = remove_directory(self.home, self.name.c_str());
+        let _ = self.remove();
     }
 }
 

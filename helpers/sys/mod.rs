@@ -60,6 +60,16 @@ pub fn reset_signals() {
     }
 }
 
+/// Switches off the timers that the caller has set for itself: an exec passes them on, and their signals would end what comes after it.
+pub fn cancel_timers() {
+    for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
+        let off = [0_u64; 4];
+        // SAFETY: the kernel reads one `struct itimerval` (at most 32 bytes, all zero: off) from `off`, which lives through the call, and writes
+        // nothing because the third argument is null.
+        unsafe { libc::syscall(libc::SYS_setitimer, c_long::from(timer), off.as_ptr(), core::ptr::null::<u64>()) };
+    }
+}
+
 /// Ignores SIGPIPE and SIGXFSZ, so that a closed socket or a file size limit is an error that is reported.
 pub fn ignore_write_signals() {
     set_action(libc::SIGPIPE, &IGNORE_ACTION);

@@ -10,7 +10,7 @@ use std::io::{PipeReader, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,11 @@ pub struct Call {
     limits: Vec<(Resource, u64)>,
     time_limit: Duration,
     input: Option<OwnedFd>,
+    last: Option<Last>,
 }
+
+/// What a child does at the very last before it executes a program: system calls, and nothing else.
+type Last = Box<dyn FnMut() -> std::io::Result<()> + Send + Sync>;
 
 /// How a call ended.
 pub struct Finished {
@@ -75,6 +79,7 @@ impl Call {
             limits: Vec::new(),
             time_limit: TIME_LIMIT,
             input: None,
+            last: None,
         }
     }
 
@@ -163,6 +168,12 @@ impl Call {
         self
     }
 
+    /// What its process does to itself right before it executes the program: system calls only, no allocation.
+    pub fn last(mut self, last: impl FnMut() -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        self.last = Some(Box::new(last));
+        self
+    }
+
     /// What fd 0 is, instead of `/dev/null`.
     pub fn input(mut self, input: impl Into<OwnedFd>) -> Self {
         self.input = Some(input.into());
@@ -202,6 +213,7 @@ impl Call {
         let (umask, closed, extra, ignore_sigpipe, traced, limits) =
             (self.umask, self.closed, self.extra_descriptors, self.ignore_sigpipe, self.traced, self.limits);
         let (uid, gid) = (self.account.uid(), self.account.gid());
+        let mut last = self.last;
         let prepare = move || {
             rustix::process::umask(rustix::fs::Mode::from_raw_mode(umask));
             for _ in 0..extra {
@@ -230,7 +242,7 @@ impl Call {
             {
                 return Err(std::io::Error::last_os_error());
             }
-            Ok(())
+            last.as_mut().map_or(Ok(()), |last| last())
         };
         // SAFETY: system calls only; no allocation, no lock.
         unsafe { command.pre_exec(prepare) };
@@ -305,6 +317,14 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(1));
         };
+        self.ended(status)
+    }
+
+    /// What it said, once somebody else has waited for its end.
+    ///
+    /// # Panics
+    /// When it has left somebody behind who holds its output.
+    pub fn ended(self, status: ExitStatus) -> Finished {
         let text = |reader: JoinHandle<Vec<u8>>| {
             while !reader.is_finished() {
                 assert!(Instant::now() < self.deadline, "{} has ended, but its output is still held open", self.name);

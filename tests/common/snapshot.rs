@@ -110,17 +110,23 @@ impl Snapshot {
     /// The test goes on only if both are the same.
     #[track_caller]
     pub fn assert_same(&self, expected: &Snapshot) {
-        let mut differences = Vec::new();
-        for path in self.entries.keys().chain(expected.entries.keys().filter(|path| !self.entries.contains_key(*path)))
-        {
-            let (ours, theirs) = (self.entries.get(path), expected.entries.get(path));
-            if ours != theirs {
-                differences.push(format!("{}:\n  is       {ours:?}\n  expected {theirs:?}", path.display()));
-            }
-        }
+        let mut differences = self.differences(expected);
         let count = differences.len();
         differences.truncate(10);
         assert!(count == 0, "{count} entries differ:\n{}", differences.join("\n"));
+    }
+
+    /// What differs.
+    pub fn differences(&self, expected: &Snapshot) -> Vec<String> {
+        let only_expected = expected.entries.keys().filter(|path| !self.entries.contains_key(*path));
+        let both = self
+            .entries
+            .keys()
+            .chain(only_expected)
+            .map(|path| (path, self.entries.get(path), expected.entries.get(path)));
+        both.filter(|(_, ours, theirs)| ours != theirs)
+            .map(|(path, ours, theirs)| format!("{}:\n  is       {ours:?}\n  expected {theirs:?}", path.display()))
+            .collect()
     }
 }
 

@@ -8,13 +8,16 @@ mod abort;
 #[path = "../common/mod.rs"]
 mod common;
 mod tracer;
+#[path = "../tracing/mod.rs"]
+mod tracing;
 
 use common::{Call, PILOT, Sandbox, Site, Sleeper, pem};
 use glexec_rs::confine::phase;
 use libc::c_long;
 use rustix::process::Resource;
 use std::os::unix::fs::MetadataExt;
-use tracer::{Answer, Foreign, Side, inject};
+use tracer::{Answer, Foreign, inject};
+use tracing::Side;
 
 /// The helpers that confine themselves, by their operations.
 #[derive(Clone, Copy, Debug)]
@@ -120,17 +123,15 @@ fn a_forbidden_call_kills_in_every_phase() {
         for (what, call) in forbidden() {
             let sandbox = helper.sandbox(&site);
             let running = helper.call(&site, &sandbox, &to_kill).traced().start();
-            let answer = inject(&running, side, Some(call), |_| {});
+            let (answer, finished) = inject(running, side, Some(call), |_| {});
             assert_eq!(answer, Some(Answer::Killed(libc::SIGSYS)), "{helper:?} {side:?}: {what}");
-            let finished = running.finish();
-            match side {
-                Side::Pilot => assert_eq!(finished.signal, Some(libc::SIGSYS), "{helper:?}: {what}: {finished:?}"),
-                Side::Target => {
-                    assert!(finished.code.is_some_and(|code| code != 0), "{helper:?}: {what}: {finished:?}");
-                    // Kill is called without a place to report to.
-                    let told = finished.said().contains("killed by SIGSYS");
-                    assert!(told || matches!(helper, Helper::Kill), "{helper:?}: {what}: {finished:?}");
-                }
+            if side == Side::Pilot {
+                assert_eq!(finished.signal, Some(libc::SIGSYS), "{helper:?}: {what}: {finished:?}");
+            } else {
+                assert!(finished.code.is_some_and(|code| code != 0), "{helper:?}: {what}: {finished:?}");
+                // Kill is called without a place to report to.
+                let told = finished.said().contains("killed by SIGSYS");
+                assert!(told || matches!(helper, Helper::Kill), "{helper:?}: {what}: {finished:?}");
             }
             forget(&site, sandbox);
         }
@@ -166,8 +167,7 @@ fn what_a_profile_allows_landlock_keeps_inside() {
         ] {
             let sandbox = helper.sandbox(&site);
             let running = helper.call(&site, &sandbox, &to_kill).traced().start();
-            let answer = inject(&running, side, Some(call), |_| {});
-            let finished = running.finish();
+            let (answer, finished) = inject(running, side, Some(call), |_| {});
             if allowed {
                 assert_eq!(answer, Some(Answer::Returned(-i64::from(errno))), "{helper:?} {side:?}: {what}");
                 assert_eq!(finished.code, Some(0), "it goes on with its own work: {finished:?}");
@@ -189,7 +189,7 @@ fn a_confined_process_shows_what_it_gave_up() {
         let sandbox = helper.sandbox(&site);
         let call = helper.call(&site, &sandbox, &to_kill).limit(Resource::Core, 1 << 20);
         let running = call.traced().start();
-        let answer = inject(&running, side, None, |pid| {
+        let (answer, finished) = inject(running, side, None, |pid| {
             let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
             let line = |name: &str| {
                 status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}")).trim()
@@ -208,7 +208,7 @@ fn a_confined_process_shows_what_it_gave_up() {
             }
         });
         assert_eq!(answer, Some(Answer::Returned(0)), "{helper:?} {side:?}");
-        running.finish().expect(0);
+        finished.expect(0);
         forget(&site, sandbox);
     }
 }
@@ -243,14 +243,14 @@ fn capabilities_of_the_caller_are_given_up_with_the_bounding_set() {
         .cwd("/")
         .traced()
         .start();
-    let answer = inject(&running, Side::Pilot, None, |pid| {
+    let (answer, finished) = inject(running, Side::Pilot, None, |pid| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
         let sets: Vec<&str> = status.lines().filter(|line| line.starts_with("Cap")).collect();
         assert_eq!(sets.len(), 5);
         assert!(sets.iter().all(|line| line.ends_with("\t0000000000000000")), "{sets:?}");
     });
     assert_eq!(answer, Some(Answer::Returned(0)));
-    running.finish().expect(0);
+    finished.expect(0);
     forget(&site, sandbox);
 }
 

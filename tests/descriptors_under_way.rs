@@ -1,0 +1,50 @@
+//! The kernel lets an account have so many descriptors on their way through sockets, all its processes together; a helper waits for the
+//! others, but not for ever.
+
+#![deny(unsafe_code)]
+
+mod common;
+
+use common::{PILOT, as_account, available};
+use glexec_rs::connection::{Broken, Connection, PACKET_DESCRIPTORS, Packet, pair};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+/// The account's limit: a few packets.
+const MOST: u64 = 4 * PACKET_DESCRIPTORS as u64;
+
+#[test]
+fn a_full_allowance_of_descriptors_is_waited_for_as_long_as_for_any_answer() {
+    if !available() {
+        return;
+    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(MOST), maximum }).unwrap();
+    as_account(PILOT, || {
+        let (ours, theirs) = pair().unwrap();
+        let (mut sender, receiver) = (Connection::new(ours), Connection::new(theirs));
+        sender.allow_silence(Duration::from_millis(50));
+        let file = std::fs::File::open("/dev/null").unwrap();
+        let full = [file.as_fd(); PACKET_DESCRIPTORS];
+        let mut sent = 0;
+        let refused = loop {
+            match sender.send(b"x", &full) {
+                Ok(()) => sent += 1,
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(refused, Broken::System(rustix::io::Errno::TOOMANYREFS), "after {sent} packets");
+        // The other side takes some while a sender waits.
+        sender.allow_silence(Duration::from_secs(60));
+        let mut packet = Packet::default();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| sender.send(b"x", &full));
+            std::thread::sleep(Duration::from_millis(100));
+            for _ in 0..sent {
+                receiver.receive(&mut packet).unwrap();
+            }
+            assert_eq!(waiting.join().unwrap(), Ok(()));
+        });
+    });
+}

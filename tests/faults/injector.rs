@@ -1,0 +1,178 @@
+//! Lets a call come to grief at one of its system calls.
+
+#![forbid(unsafe_code)]
+
+use crate::common::{Finished, Running};
+use crate::tracing::{Event, Next, Side, Tracee, set_registers, trace};
+use libc::{c_long, pid_t};
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::HashMap;
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// SIGKILL for the process in the place of the call.
+    Kill,
+    /// SIGKILL for all processes of the call at once.
+    KillAll,
+    /// The call is not made and fails with this errno.
+    Fail(i32),
+}
+
+/// Where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment {
+    /// In whose process.
+    pub side: Side,
+    /// At which of its system calls, counted from 0.
+    pub number: usize,
+}
+
+/// The call that was hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// The system call's number.
+    pub call: c_long,
+}
+
+/// Calls that do not fail, whatever happens, or do not come back.
+const NEVER: [c_long; 17] = [
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getppid,
+    libc::SYS_geteuid,
+    libc::SYS_getuid,
+    libc::SYS_umask,
+    libc::SYS_set_tid_address,
+    libc::SYS_arch_prctl,
+    libc::SYS_clock_gettime,
+    libc::SYS_sched_yield,
+    libc::SYS_madvise,
+    // What it waits for is looked at again in any case; and waking does not fail.
+    libc::SYS_futex,
+];
+/// Calls that fail for want of memory only.
+const MEMORY: [c_long; 6] =
+    [libc::SYS_mmap, libc::SYS_munmap, libc::SYS_brk, libc::SYS_mprotect, libc::SYS_mremap, libc::SYS_sigaltstack];
+/// Calls that wait.
+const WAITS: [c_long; 4] = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
+
+/// All that can go wrong in any other call.
+const ERRORS: [i32; 10] = [
+    libc::EIO,
+    libc::ENOSPC,
+    libc::EDQUOT,
+    libc::EMFILE,
+    libc::ENOMEM,
+    libc::EINTR,
+    libc::EAGAIN,
+    libc::EACCES,
+    libc::EXDEV,
+    libc::ENOSYS,
+];
+
+/// The errors that this system call may plausibly come back with.
+pub fn plausible(call: c_long) -> &'static [i32] {
+    if NEVER.contains(&call) {
+        &[]
+    } else if MEMORY.contains(&call) {
+        &[libc::ENOMEM]
+    } else if WAITS.contains(&call) {
+        &[libc::EINTR]
+    } else {
+        &ERRORS
+    }
+}
+
+/// Follows a call that was started with [`crate::common::Call::traced`] to the end of all its processes, and lets it come to grief at
+/// `moment`. `None`: there was no such moment.
+pub fn strike(running: Running, moment: Moment, fault: Fault) -> (Option<Hit>, Finished) {
+    let mut hit = None;
+    let mut failing = None;
+    let mut processes = vec![];
+    let finished = walk(running, |side, number, tracee, event| {
+        let thread = tracee.thread;
+        if !processes.contains(&tracee.process) {
+            processes.push(tracee.process);
+        }
+        match event {
+            Event::Entry(registers)
+                if hit.is_none() && moment == Moment { side, number } && fits(fault, &registers) =>
+            {
+                hit = Some(Hit { call: registers.orig_rax as c_long });
+                match fault {
+                    Fault::Kill => kill(thread),
+                    Fault::KillAll => {
+                        // The latest first, so that nobody can still tell how another one ended.
+                        processes.iter().rev().copied().for_each(kill);
+                    }
+                    Fault::Fail(errno) => {
+                        failing = Some((thread, errno, registers.rdi));
+                        // The kernel closes the descriptor, whatever it answers. In the place of any other call: closing what there is none of,
+                        // which every profile allows.
+                        if registers.orig_rax != libc::SYS_close as u64 {
+                            let harmless =
+                                libc::user_regs_struct { orig_rax: libc::SYS_close as u64, rdi: u64::MAX, ..registers };
+                            set_registers(thread, &harmless);
+                        }
+                    }
+                }
+            }
+            Event::Exit(registers) => {
+                if let Some((_, errno, rdi)) = failing.take_if(|(failing, ..)| *failing == thread) {
+                    let rax = (-i64::from(errno)) as u64;
+                    set_registers(thread, &libc::user_regs_struct { rax, rdi, ..registers });
+                }
+            }
+            _ => {}
+        }
+    });
+    (hit, finished)
+}
+
+/// Whether a fault can happen at this call: from run to run the count of calls varies by a few, with the threads and the clock.
+fn fits(fault: Fault, registers: &libc::user_regs_struct) -> bool {
+    !matches!(fault, Fault::Fail(errno) if !plausible(registers.orig_rax as c_long).contains(&errno))
+}
+
+/// The system calls of a call that nothing happens to, by side.
+pub fn calls(running: Running) -> (HashMap<Side, Vec<c_long>>, Finished) {
+    let mut seen: HashMap<Side, Vec<c_long>> = HashMap::new();
+    let finished = walk(running, |side, _, _, event| {
+        if let Event::Entry(registers) = event {
+            seen.entry(side).or_default().push(registers.orig_rax as c_long);
+        }
+    });
+    (seen, finished)
+}
+
+/// Follows all processes of a call, and counts the system calls of each side.
+fn walk(running: Running, mut look: impl FnMut(Side, usize, Tracee, Event)) -> Finished {
+    let helper = running.pid() as pid_t;
+    let mut sides: HashMap<pid_t, Side> = HashMap::new();
+    let mut counts: HashMap<Side, usize> = HashMap::new();
+    trace(running, true, |tracee, event| {
+        let side = *sides.entry(tracee.process).or_insert_with(|| Side::of(tracee.process, helper));
+        if let Event::Exit(registers) = &event {
+            // It may be another program now.
+            if registers.orig_rax == libc::SYS_execve as u64 {
+                sides.remove(&tracee.process);
+            }
+        }
+        let is_entry = matches!(event, Event::Entry(_));
+        look(side, counts.get(&side).copied().unwrap_or(0), tracee, event);
+        if is_entry {
+            *counts.entry(side).or_default() += 1;
+        }
+        Next::Call
+    })
+}
+
+fn kill(pid: pid_t) {
+    let _ = kill_process(Pid::from_raw(pid).unwrap(), Signal::KILL);
+}
