@@ -22,6 +22,9 @@ pub const INLINE_BYTES: usize = 16 * 1024;
 /// proportion to the square of its depth: seconds at this one.
 pub const DEPTH: usize = 4096;
 
+/// The deepest directory that is removed: a tree that arrives lies one level below its staging directory.
+pub const REMOVAL_DEPTH: usize = DEPTH + 1;
+
 /// The most entries of a sandbox (files, directories, links, things left out together).
 pub const ENTRIES: u64 = 10_000_000;
 

@@ -141,7 +141,7 @@ fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress
         from,
         bounds: Bounds { rules, until: Instant::now().checked_add(rules.time) },
         root: duplicate()?,
-        walk: Walk::new(duplicate()?),
+        walk: Walk::new(duplicate()?, rules.depth),
         report: Report::default(),
         links: None,
         copier: Copier::new(root.as_fd()),

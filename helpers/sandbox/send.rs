@@ -91,7 +91,7 @@ pub fn send_tree(
     let mut sender = Sender {
         connection,
         tree,
-        walk: Walk::new(top),
+        walk: Walk::new(top, limits::DEPTH),
         device: found.device(),
         packet,
         content: Zeroizing::new(vec![0; limits::INLINE_BYTES + 1]),

@@ -5,7 +5,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::limits;
 use crate::sandbox::metadata::{Identity, Metadata};
 use rustix::fs::{CWD, Mode, OFlags, chmodat, fchmod, openat};
 use rustix::io::Errno;
@@ -26,6 +25,7 @@ pub const CHANGE: u16 = 0o700;
 pub struct Walk<T> {
     directory: OwnedFd,
     above: Vec<(Identity, T)>,
+    deepest: usize,
 }
 
 /// A directory that was left.
@@ -37,9 +37,9 @@ pub struct Left<T> {
 }
 
 impl<T> Walk<T> {
-    /// Starts at a tree's root.
-    pub fn new(root: OwnedFd) -> Self {
-        Walk { directory: root, above: Vec::new() }
+    /// Starts at a tree's root, to go so many directories down at the most.
+    pub fn new(root: OwnedFd, deepest: usize) -> Self {
+        Walk { directory: root, above: Vec::new(), deepest }
     }
 
     /// The current directory.
@@ -60,9 +60,9 @@ impl<T> Walk<T> {
     /// Goes into `child`, a directory opened in the current one.
     ///
     /// # Errors
-    /// `ENAMETOOLONG` one past [`limits::DEPTH`]; the kernel's.
+    /// `ENAMETOOLONG` when this is as deep as it may go; the kernel's.
     pub fn enter(&mut self, child: OwnedFd, note: T) -> Result<(), Errno> {
-        if self.above.len() >= limits::DEPTH {
+        if self.above.len() >= self.deepest {
             return Err(Errno::NAMETOOLONG);
         }
         let identity = Metadata::of(&self.directory)?.identity;
