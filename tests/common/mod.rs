@@ -32,7 +32,7 @@ pub use leftovers::processes;
 pub use process::Sleeper;
 pub use programs::{built, built_program};
 pub use proxy::pem;
-pub use sandbox::{Sandbox, Seat, finish, put_file, put_link};
+pub use sandbox::{Sandbox, Seat, finish, nest, put_file, put_link};
 pub use site::{FileSystem, Site};
 pub use snapshot::{Entry, Kind, Snapshot};
 pub use switcher::SwitcherCall;

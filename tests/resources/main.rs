@@ -4,4 +4,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../policy/etc.rs"]
+mod etc;
+mod shapes;
 mod space;
