@@ -22,8 +22,8 @@ pub const INLINE_BYTES: usize = 16 * 1024;
 /// proportion to the square of its depth: seconds at this one.
 pub const DEPTH: usize = 4096;
 
-/// The deepest directory that is removed: a tree that was refused for its depth arrived in a directory of its own, which is in another one.
-pub const REMOVED_DEPTH: usize = DEPTH + 2;
+/// The deepest directory that is removed: a tree that arrives lies one level below its staging directory.
+pub const REMOVAL_DEPTH: usize = DEPTH + 1;
 
 /// The most entries of a sandbox (files, directories, links, things left out together).
 pub const ENTRIES: u64 = 10_000_000;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use core::fmt::{self, Display, Formatter};
+use rustix::io::Errno;
 
 /// The programs that share this library, by the names under which they are installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,6 +124,20 @@ pub trait OrFail<T> {
 impl<T, E: Display> OrFail<T> for Result<T, E> {
     fn or_fail<C: Display>(self, context: impl FnOnce() -> C) -> Outcome<T> {
         self.map_err(|error| Failure::permanent(format_args!("{}: {error}", context())))
+    }
+}
+
+/// What the kernel refused while something was made, and the remedy where there is no room for it.
+pub struct Unmade(pub Errno);
+
+impl Display for Unmade {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let remedy = match self.0 {
+            Errno::NOSPC => "; make room (space and inodes) and call this again",
+            Errno::DQUOT => "; make room or raise the quota, and call this again",
+            _ => "",
+        };
+        write!(f, "{}{remedy}", self.0)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::confine::phase::{self, filling, reading, removing};
 use crate::confine::{Confined, confine};
 use crate::connection::{Broken, Connection, Packet};
 use crate::escape::Escaped;
-use crate::outcome::{Failure, OrFail, Outcome, Program};
+use crate::outcome::{Failure, OrFail, Outcome, Program, Unmade};
 use crate::policy::{MayLack, Policy};
 use crate::process::domain::DomainCheck;
 use crate::program;
@@ -192,8 +192,14 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
             made = mkdirat(parent, name.c_str(), mode);
         }
     }
-    made.or_fail(|| {
-        format!("cannot make {name} beside the sandbox (the directory must be writable for the target account, mode 1777, and have no {name})")
+    made.map_err(|errno| {
+        let hint = match errno {
+            Errno::ACCESS | Errno::EXIST => {
+                "; the directory must be writable for the target account, mode 1777, and have no such name"
+            }
+            _ => "",
+        };
+        Failure::permanent(format_args!("cannot make {name} beside the sandbox: {}{hint}", Unmade(errno)))
     })?;
     let opened = openat(parent, name.c_str(), DIRECTORY, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
     let found = Metadata::of(&opened).or_fail(|| format!("cannot look at {name}"))?;

@@ -32,10 +32,11 @@ fn u1_nothing_is_ever_made_in_tmp() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.handed_over();
     let seen = Mutex::new(BTreeSet::<PathBuf>::new());
-    let new = std::env::temp_dir().join(format!("glexec-rs-tests.u1.{}", std::process::id()));
+    let new = site.root.with_added_extension("new");
     let tmp_entries = || {
         let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains("tests.u1")).collect()
+        let named = new.file_name().unwrap().to_str().unwrap();
+        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains(named)).collect()
     };
     let watch = || {
         let entries: Vec<PathBuf> = tmp_entries();

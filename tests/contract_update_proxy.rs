@@ -49,7 +49,7 @@ fn renews_both_proxies() {
 fn a_new_proxy_in_tmp() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.handed_over();
-    let new = std::env::temp_dir().join(format!("glexec-rs-tests.new.{}", std::process::id()));
+    let new = site.root.with_added_extension("new");
     put_file(PILOT, &new, &pem(2), 0o600);
     site.update_proxy(&sandbox, &new).run().expect_quiet();
     assert!(!new.exists());

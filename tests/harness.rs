@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{GREG, MALLORY, PILOT, Site, Sleeper, Snapshot, as_account};
+use common::{GREG, MALLORY, PILOT, Site, Sleeper, Snapshot, as_account, new_directory};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -44,6 +44,16 @@ fn a_site_without_anything_left_ends_quietly() {
     let Some(site) = Site::new() else { return };
     site.sandbox();
     assert_eq!(complaint(site), None);
+}
+
+#[test]
+fn a_directory_that_an_earlier_run_left_is_passed_over() {
+    let parent = new_directory(&std::env::temp_dir(), "glexec-rs-tests.stale.");
+    let left: Vec<_> = (0..100).map(|number| parent.join(format!("x{}.{number}", std::process::id()))).collect();
+    left.iter().for_each(|path| fs::create_dir(path).unwrap());
+    let made = new_directory(&parent, "x");
+    assert!(made.is_dir() && !left.contains(&made));
+    fs::remove_dir_all(parent).unwrap();
 }
 
 #[test]

@@ -17,7 +17,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,12 +32,8 @@ struct User {
 
 impl User {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name = format!("glexec-rs-tests.job.{}.{number}", std::process::id());
-        let root = std::env::temp_dir().canonicalize().unwrap().join(name);
+        let root = common::new_directory(&std::env::temp_dir().canonicalize().unwrap(), "glexec-rs-tests.job.");
         let user = User { home: root.join("home"), temporary: root.join("tmp"), root };
-        directory(&user.root);
         directory(&user.root.join("libexec"));
         for (name, built) in common::built() {
             let installed = user.program(name);

@@ -78,9 +78,9 @@ fn a_framework_runs_jobs() {
         return framework(Path::new(&directory));
     }
     let root = rustix::process::geteuid().is_root() && common::available();
-    let directory = std::env::temp_dir().join(format!("glexec-rs-tests.library.{}", std::process::id()));
+    let directory = common::new_directory(&std::env::temp_dir(), "glexec-rs-tests.library.");
     let home = directory.join("home");
-    for path in [&directory, &directory.join("libexec"), &home] {
+    for path in [&directory.join("libexec"), &home] {
         std::fs::create_dir(path).unwrap();
         std::fs::set_permissions(path, Permissions::from_mode(0o755)).unwrap();
     }

@@ -27,7 +27,6 @@ use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// The wrapper's path.
@@ -55,11 +54,7 @@ struct Sandbox {
 
 impl Sandbox {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("glexec-rs-wrapper-tests.{}.{number}", std::process::id()));
-        fs::create_dir(&path).unwrap();
-        Sandbox { path }
+        Sandbox { path: common::new_directory(&std::env::temp_dir(), "glexec-rs-wrapper-tests.") }
     }
 
     fn at(&self, name: impl AsRef<OsStr>) -> OsString {

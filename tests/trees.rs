@@ -4,7 +4,7 @@
 
 mod common;
 
-use common::{FileSystem, GREG, PILOT, Sandbox, Site, Snapshot, as_account, pem};
+use common::{FileSystem, GREG, PILOT, Sandbox, Site, Snapshot, as_account, nest, pem};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, mkdirat, openat, utimensat};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
@@ -194,25 +194,11 @@ fn links_of_the_pilots_may_lead_anywhere_but_do_not_come_back() {
     sandbox.assert_taken_back(&left.without("absolute").without("outside").without("proxy"), &given);
 }
 
-/// Makes `depth` directories, each in the one before, with a file beside the next one now and then.
-fn nest(top: &Path, depth: usize, name: &str) {
-    let mut here = openat(CWD, top, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    for level in 0..depth {
-        mkdirat(&here, name, Mode::from_raw_mode(0o700)).unwrap();
-        if level % 97 == 0 {
-            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-            let file = openat(&here, "file", flags, Mode::from_raw_mode(0o600)).unwrap();
-            rustix::io::write(file, level.to_string().as_bytes()).unwrap();
-        }
-        here = openat(&here, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
-    }
-}
-
 #[test]
 fn fifteen_hundred_levels_deep() {
     for file_system in FILE_SYSTEMS {
         let Some(site) = Site::on(file_system) else { return };
-        there_and_back(&site, |top| nest(top, 1500, "d"));
+        there_and_back(&site, |top| drop(nest(top, 1500, "d")));
     }
 }
 
@@ -220,7 +206,7 @@ fn fifteen_hundred_levels_deep() {
 fn far_longer_paths_than_a_system_call_takes() {
     let Some(site) = Site::on(FileSystem::Tmpfs(256)) else { return };
     let long = "n".repeat(255);
-    there_and_back(&site, |top| nest(top, 1000, &long));
+    there_and_back(&site, |top| drop(nest(top, 1000, &long)));
 }
 
 #[test]
@@ -318,23 +304,31 @@ fn holes_at_every_place() {
 
 #[test]
 fn an_8_gib_file_with_8_kib_of_data() {
-    const SIZE: u64 = 8 << 30;
+    sparse_file(8 << 30);
+}
+
+#[test]
+fn c8_a_1_tib_file_with_8_kib_of_data() {
+    sparse_file(1 << 40);
+}
+
+fn sparse_file(size: u64) {
     for file_system in FILE_SYSTEMS {
         let Some(site) = Site::on(file_system) else { return };
         let sandbox = site.empty_sandbox();
         as_account(PILOT, || {
             let file = File::create(sandbox.path.join("sparse")).unwrap();
             file.write_all_at(&[1; 4096], 5 << 30).unwrap();
-            file.write_all_at(&[2; 4096], SIZE - 4096).unwrap();
+            file.write_all_at(&[2; 4096], size - 4096).unwrap();
         });
         let given = sandbox.snapshot();
         let check = || {
             let file = File::open(sandbox.path.join("sparse")).unwrap();
             let found = file.metadata().unwrap();
-            assert_eq!(found.len(), SIZE);
+            assert_eq!(found.len(), size);
             assert!(found.blocks() <= 64, "{} blocks on {file_system:?}", found.blocks());
             let mut block = [0; 4096];
-            for (at, byte) in [(0, 0), (5 << 30, 1), ((5 << 30) + 4096, 0), (SIZE - 4096, 2)] {
+            for (at, byte) in [(0, 0), (5 << 30, 1), ((5 << 30) + 4096, 0), (size - 4096, 2)] {
                 file.read_exact_at(&mut block, at).unwrap();
                 assert_eq!(block, [byte; 4096], "at {at}");
             }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::outcome::{OrFail, Outcome};
+use crate::outcome::{OrFail, Outcome, Unmade};
 use crate::sandbox::component::Component;
 use crate::sandbox::proxy;
 use crate::sandbox::remove::remove_directory;
@@ -60,12 +60,21 @@ impl<'d> Staging<'d> {
         let context = || "cannot make a place for the incoming sandbox";
         let name = Component::unforeseen(PREFIX).or_fail(context)?;
         let make = |parent: BorrowedFd<'_>, name: &CStr| {
-            mkdirat(parent, name, Mode::RWXU).and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))
+            mkdirat(parent, name, Mode::RWXU)
+                .and_then(|()| openat(parent, name, DIRECTORY, Mode::empty()))
+                .map_err(Unmade)
         };
-        let top = make(home, name.c_str()).or_fail(context)?;
-        let tree = make(top.as_fd(), TREE).or_fail(context)?;
-        let replaced = make(top.as_fd(), REPLACED).or_fail(context)?;
-        Ok(Staging { home, name, tree, replaced })
+        let made = make(home, name.c_str())
+            .and_then(|top| Ok((make(top.as_fd(), TREE)?, make(top.as_fd(), REPLACED)?)))
+            .or_fail(context);
+        match made {
+            Ok((tree, replaced)) => Ok(Staging { home, name, tree, replaced }),
+            Err(failure) => {
+                // There may have been room for a part of it.
+                let _ = remove_directory(home, name.c_str());
+                Err(failure)
+            }
+        }
     }
 
     /// The directory where the tree arrives.

@@ -5,7 +5,7 @@
 use crate::confine::Confined;
 use crate::connection::{Connection, Packet, quoted};
 use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome};
+use crate::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::policy::{CleanupRules, PATH, Symlinks};
 use crate::sandbox::component::Component;
 use crate::sandbox::content::{Copier, Uncopied, write_all};
@@ -141,7 +141,7 @@ fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress
         from,
         bounds: Bounds { rules, until: Instant::now().checked_add(rules.time) },
         root: duplicate()?,
-        walk: Walk::new(duplicate()?, limits::DEPTH),
+        walk: Walk::new(duplicate()?, rules.depth),
         report: Report::default(),
         links: None,
         copier: Copier::new(root.as_fd()),
@@ -249,7 +249,7 @@ impl Receiver<'_> {
     }
 
     fn failure(&self, what: &str, name: &Component, errno: Errno) -> Failure {
-        Failure::permanent(format_args!("cannot {what} {}: {errno}", self.report.shown(name)))
+        Failure::permanent(format_args!("cannot {what} {}: {}", self.report.shown(name), Unmade(errno)))
     }
 
     fn changed(&self, name: &Component) -> Failure {
@@ -412,12 +412,13 @@ impl Receiver<'_> {
         if self.links.is_none() {
             // No sender can have foreseen the name, so it cannot be one of the tree's.
             let index = Component::unforeseen(".glexec-links-").or_fail(context)?;
-            mkdirat(&self.root, index.c_str(), Mode::RWXU).or_fail(context)?;
+            mkdirat(&self.root, index.c_str(), Mode::RWXU).map_err(Unmade).or_fail(context)?;
             let opened = openat(&self.root, index.c_str(), DIRECTORY, Mode::empty()).or_fail(context)?;
             self.links = Some((opened, index));
         }
         let Some((index, _)) = &self.links else { return Ok(()) };
         linkat(self.walk.directory(), name.c_str(), index, index_key(source).as_c_str(), AtFlags::empty())
+            .map_err(Unmade)
             .or_fail(context)
     }
 

@@ -58,7 +58,7 @@ fn is_for_second(name: &CStr) -> bool {
 /// Removes the entries of `root` of which `wanted` is true, with all that is in them.
 fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<(), Errno> {
     let top = open_directory(root, c".", CHANGE)?;
-    let mut walk: Walk<Note> = Walk::new(top.directory, limits::REMOVED_DEPTH);
+    let mut walk: Walk<Note> = Walk::new(top.directory, limits::REMOVAL_DEPTH);
     let mut trouble = None;
     let (mut passes, mut cookie) = (0_u32, 0_u64);
     loop {

@@ -37,7 +37,7 @@ pub struct Left<T> {
 }
 
 impl<T> Walk<T> {
-    /// Starts at a tree's root, to go down to the depth `deepest` at the most.
+    /// Starts at a tree's root, to go so many directories down at the most.
     pub fn new(root: OwnedFd, deepest: usize) -> Self {
         Walk { directory: root, above: Vec::new(), deepest }
     }
@@ -60,7 +60,7 @@ impl<T> Walk<T> {
     /// Goes into `child`, a directory opened in the current one.
     ///
     /// # Errors
-    /// `ENAMETOOLONG` one past the depth that was given; the kernel's.
+    /// `ENAMETOOLONG` when this is as deep as it may go; the kernel's.
     pub fn enter(&mut self, child: OwnedFd, note: T) -> Result<(), Errno> {
         if self.above.len() >= self.deepest {
             return Err(Errno::NAMETOOLONG);

@@ -5,8 +5,9 @@
 use super::account::{Account, GREG, PILOT};
 use super::proxy::pem;
 use super::snapshot::{Kind, Snapshot};
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, mkdirat, openat, utimensat};
 use std::ffi::{OsStr, OsString};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
@@ -134,6 +135,21 @@ pub fn finish(account: Account, path: &Path, mode: u32) {
     lchown(path, Some(account.uid()), Some(account.gid())).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     set_time(path);
+}
+
+/// Makes `depth` directories, each in the one before, with a file beside the next one now and then. Gives the deepest.
+pub fn nest(top: &Path, depth: usize, name: &str) -> OwnedFd {
+    let mut here = openat(CWD, top, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    for level in 0..depth {
+        mkdirat(&here, name, Mode::from_raw_mode(0o700)).unwrap();
+        if level % 97 == 0 {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            let file = openat(&here, "file", flags, Mode::from_raw_mode(0o600)).unwrap();
+            rustix::io::write(file, level.to_string().as_bytes()).unwrap();
+        }
+        here = openat(&here, name, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    }
+    here
 }
 
 fn set_time(path: &Path) {

@@ -4,6 +4,7 @@
 
 use super::account::{self, GREG, PILOT, as_account};
 use super::call::{Call, Finished};
+use super::directory::new_directory;
 use super::leftovers::{Public, processes};
 use super::programs::built;
 use super::sandbox::{Sandbox, finish, put_file};
@@ -11,7 +12,7 @@ use super::switcher::{self, SwitcherCall};
 use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
-use std::process::{Command, id};
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -27,6 +28,10 @@ pub enum FileSystem {
     Tmpfs(u32),
     /// An XFS image with reflinks, of this size in MiB.
     Xfs(u32),
+    /// An ext4 image of this size in MiB with that many inodes, all of it for everybody.
+    Ext4(u32, u32),
+    /// A btrfs image of this size in MiB.
+    Btrfs(u32),
 }
 
 /// A directory of root's, mode 0711, with `libexec` (the programs and the switcher), `execute` (EXECUTE) and `pilot` (the
@@ -57,10 +62,8 @@ impl Site {
             let _ = writeln!(std::io::stderr(), "{name}: SKIPPED, it needs root (pilot, target and another account)");
             return None;
         }
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let root = std::env::temp_dir().join(format!("{PREFIX}{}.{number}", id()));
-        directory(&root, 0o711);
+        let root = new_directory(&std::env::temp_dir(), PREFIX);
+        set_mode(&root, 0o711);
         let execute = root.join("execute");
         directory(&execute, 0o755);
         mount(file_system, &root, &execute);
@@ -220,6 +223,8 @@ impl Site {
         self.kill_processes();
         if self.mounted {
             let _ = Command::new("umount").arg("-l").arg(&self.execute).status();
+            let _ =
+                Command::new("umount").args(["-q", "-l"]).arg(self.root.join("memory")).stderr(Stdio::null()).status();
         }
         let _ = Command::new("rm").arg("-rf").arg(&self.root).status();
     }
@@ -235,6 +240,10 @@ impl Drop for Site {
 
 fn directory(path: &Path, mode: u32) {
     std::fs::create_dir(path).unwrap();
+    set_mode(path, mode);
+}
+
+fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
@@ -256,19 +265,25 @@ fn copy(from: &Path, to: &Path, mode: &str) {
 }
 
 fn mount(file_system: FileSystem, root: &Path, at: &Path) {
-    let mut mount = Command::new("mount");
-    match file_system {
+    let (size, make, arguments) = match file_system {
         FileSystem::Disk => return,
-        FileSystem::Tmpfs(size) => mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]),
-        FileSystem::Xfs(size) => {
-            let image = root.join("image");
-            std::fs::File::create(&image).unwrap().set_len(u64::from(size) << 20).unwrap();
-            let mut make = Command::new("mkfs.xfs");
-            run(make.args(["-q", "-m", "reflink=1"]).arg(&image));
-            mount.args(["-t", "xfs", "-o", "loop"]).arg(image)
+        FileSystem::Tmpfs(size) => {
+            let mut mount = Command::new("mount");
+            return run(mount.args(["-t", "tmpfs", "-o", &format!("size={size}m"), "tmpfs"]).arg(at));
         }
+        FileSystem::Xfs(size) => (size, "mkfs.xfs", "-q -m reflink=1".to_owned()),
+        FileSystem::Ext4(size, inodes) => (size, "mkfs.ext4", format!("-q -m 0 -N {inodes}")),
+        FileSystem::Btrfs(size) => (size, "mkfs.btrfs", "-q".to_owned()),
     };
-    run(mount.arg(at));
+    // In memory: it is not the disk that is tested.
+    let memory = root.join("memory");
+    directory(&memory, 0o700);
+    run(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&memory));
+    let image = memory.join("image");
+    std::fs::File::create(&image).unwrap().set_len(u64::from(size) << 20).unwrap();
+    run(Command::new(make).args(arguments.split(' ')).arg(&image));
+    run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(at));
+    let _ = std::fs::remove_dir(at.join("lost+found"));
 }
 
 fn run(command: &mut Command) {

@@ -1,6 +1,7 @@
 //! One job's place: a directory of the pilot with a secret, below it EXECUTE with the sandbox and the parked directory with
 //! the proxy, and the programs beside each other.
 
+use crate::directory::new_directory;
 use crate::probe;
 use crate::programs::built_program;
 use std::ffi::OsStr;
@@ -11,7 +12,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,9 +63,7 @@ impl Ground {
 
     /// Another place in the same test.
     pub fn below(parent: &Path) -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("glexec-rootless-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let base = parent.join(name);
+        let base = new_directory(parent, "glexec-rootless-");
         let execute = base.join("execute");
         let sandbox = execute.join("dir_7");
         let parked = execute.join("dir_7.condor");
@@ -80,7 +78,8 @@ impl Ground {
             parked,
             programs,
         };
-        for directory in [&ground.base, &execute, &ground.sandbox, &ground.parked, &ground.programs] {
+        ground.give(&ground.base, 0o755);
+        for directory in [&execute, &ground.sandbox, &ground.parked, &ground.programs] {
             ground.directory(directory);
         }
         for program in ["glexec_rootless", "condor_glexec_peer", "condor_glexec_kill"] {

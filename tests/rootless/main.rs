@@ -2,6 +2,8 @@
 //!
 //! Needs no privilege: as root the pilot is an unprivileged account, otherwise it is whoever runs the tests.
 
+#[path = "../common/directory.rs"]
+mod directory;
 mod ground;
 mod probe;
 #[path = "../common/programs.rs"]

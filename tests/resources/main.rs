@@ -1,0 +1,10 @@
+//! What the machine has too little of, and what a job makes too much of: space, inodes, quota, memory; size, number, depth, growth.
+
+#![deny(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../policy/etc.rs"]
+mod etc;
+mod shapes;
+mod space;
