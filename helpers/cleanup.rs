@@ -6,7 +6,7 @@ use crate::argv::SandboxArguments;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
 use crate::confine::{Confined, confine};
-use crate::connection::Connection;
+use crate::connection::{Connection, Handed};
 use crate::handover;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
@@ -52,7 +52,12 @@ Exit codes: 0 done, 1 anything else.
 
 /// The program.
 pub fn main() -> ExitCode {
-    program::run(Program::Cleanup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?))
+    let code = program::run(Program::Cleanup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?));
+    if Handed::left_open() {
+        // Whoever reads what this process says is not to wait for the keeper's end.
+        sys::close_standard();
+    }
+    code
 }
 
 /// What an earlier call has left to do.
@@ -166,12 +171,16 @@ fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArgum
 fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.parked, arguments)?;
+    let keeper = sys::Keeper::start().or_fail(|| "cannot start a process")?;
     let proof = confine(
         &CLEANUP_PILOT,
         &[Grant { object: home, rights: filling() }, Grant { object: place.parent.as_fd(), rights: renaming() }],
         policy.may_lack,
     )?;
     let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, policy.cleanup, &proof);
+    if !Handed::left_open() {
+        keeper.dismiss();
+    }
     if received.is_err() {
         return switched.conclude(received);
     }

@@ -6,10 +6,13 @@
 
 use crate::escape::Escaped;
 use crate::limits;
+use crate::sandbox::metadata::Metadata;
 use core::fmt::{self, Display, Formatter};
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
@@ -78,7 +81,7 @@ pub struct Packet {
     longest: usize,
     control_bytes: usize,
     /// The descriptors that came with the packet, in order, all close-on-exec.
-    pub descriptors: Vec<OwnedFd>,
+    pub descriptors: Vec<Handed>,
 }
 
 impl Default for Packet {
@@ -110,9 +113,53 @@ impl Packet {
         packet
     }
 
+    fn refuse_descriptors(&mut self) {
+        self.descriptors.drain(..).for_each(Handed::refuse);
+    }
+
     /// The packet's bytes.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// A descriptor that the other side has handed over, of whatever it likes.
+///
+/// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which can be a process of the job
+/// (FUSE). So one that is dropped without having been accepted stays open, also at the end of this process where a [`crate::sys::Keeper`] has it, too.
+pub struct Handed(ManuallyDrop<OwnedFd>);
+
+/// How many have neither been accepted nor refused.
+static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
+
+impl Handed {
+    fn new(descriptor: OwnedFd) -> Self {
+        OUTSTANDING.fetch_add(1, Ordering::Relaxed);
+        Handed(ManuallyDrop::new(descriptor))
+    }
+
+    /// Takes it: closing it waits for nobody.
+    pub fn accept(self) -> OwnedFd {
+        OUTSTANDING.fetch_sub(1, Ordering::Relaxed);
+        ManuallyDrop::into_inner(self.0)
+    }
+
+    /// Closes it if it is no file.
+    pub fn refuse(self) {
+        if Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
+            drop(self.accept());
+        }
+    }
+
+    /// Whether this process has one that must not be closed.
+    pub fn left_open() -> bool {
+        OUTSTANDING.load(Ordering::Relaxed) > 0
+    }
+}
+
+impl AsFd for Handed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -206,7 +253,7 @@ impl Connection {
     /// by its fault or because this process has no free slots for them). All that came is closed then.
     pub fn receive(&self, packet: &mut Packet) -> Result<(), Broken> {
         packet.length = 0;
-        packet.descriptors.clear();
+        packet.refuse_descriptors();
         self.require_time()?;
         let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
         let mut control = RecvAncillaryBuffer::new(space.get_mut(..packet.control_bytes).unwrap_or_default());
@@ -222,21 +269,21 @@ impl Connection {
         };
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-                packet.descriptors.extend(descriptors);
+                packet.descriptors.extend(descriptors.map(Handed::new));
             }
         }
         // The buffer is rounded up, so that one more than the most may still have fitted.
         if received.flags.contains(ReturnFlags::CTRUNC) || packet.descriptors.len() > PACKET_DESCRIPTORS {
-            packet.descriptors.clear();
+            packet.refuse_descriptors();
             return Err(Broken::Malformed("more descriptors in a packet than there is room for"));
         }
         if received.flags.contains(ReturnFlags::TRUNC) {
-            packet.descriptors.clear();
+            packet.refuse_descriptors();
             return Err(Broken::Malformed("a packet that is too large"));
         }
         if received.bytes == 0 {
             // An empty packet cannot be told from the end, and the protocol has none. It can bring descriptors, though.
-            packet.descriptors.clear();
+            packet.refuse_descriptors();
             return Err(Broken::Closed);
         }
         packet.length = received.bytes;

@@ -9,7 +9,7 @@ use crate::argv::Arguments;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{self, filling, reading, removing};
 use crate::confine::{Confined, confine};
-use crate::connection::{Broken, Connection, Packet};
+use crate::connection::{Broken, Connection, Handed, Packet};
 use crate::escape::Escaped;
 use crate::outcome::{Failure, OrFail, Outcome, Program, Unmade};
 use crate::policy::{MayLack, Policy};
@@ -116,7 +116,7 @@ struct Site {
 fn receive_site(connection: &Connection) -> Outcome<Site> {
     let mut packet = Packet::default();
     connection.receive(&mut packet).or_fail(|| "waiting for the work")?;
-    let content = packet.descriptors.pop();
+    let content = packet.descriptors.pop().map(Handed::accept);
     let Ok(Message::Place(Place { parent: path, identity, name, proxy, remove_only })) =
         Message::decode(packet.bytes())
     else {
@@ -281,7 +281,7 @@ fn kill(connection: &Connection, may_lack: MayLack) -> Outcome {
         let Ok(Message::Signal(signal)) = Message::decode(packet.bytes()) else {
             return Err(Failure::permanent("the pilot side sent something else than a signal"));
         };
-        let Some(process) = packet.descriptors.pop() else {
+        let Some(process) = packet.descriptors.pop().map(Handed::accept) else {
             return Err(Failure::permanent("the pilot side sent a signal without a process"));
         };
         let allowed = check.as_ref().map_or(Ok(()), |check| check.require_inside(process.as_fd()));

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::Confined;
-use crate::connection::{Connection, Packet, quoted};
+use crate::connection::{Connection, Handed, Packet, quoted};
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::policy::{CleanupRules, PATH, Symlinks};
@@ -185,7 +185,7 @@ impl Receiver<'_> {
     fn records(
         &mut self,
         records: Records<'_>,
-        files: &mut impl Iterator<Item = OwnedFd>,
+        files: &mut impl Iterator<Item = Handed>,
     ) -> Outcome<Option<(Mode, Time)>> {
         let mut end = None;
         for record in records {
@@ -205,7 +205,7 @@ impl Receiver<'_> {
         Ok(end)
     }
 
-    fn apply(&mut self, record: Record<'_>, files: &mut impl Iterator<Item = OwnedFd>) -> Outcome {
+    fn apply(&mut self, record: Record<'_>, files: &mut impl Iterator<Item = Handed>) -> Outcome {
         match record {
             Record::Enter { name, mode, mtime } => {
                 self.count(&name)?;
@@ -215,7 +215,7 @@ impl Receiver<'_> {
             Record::File { name } => {
                 self.count(&name)?;
                 let file = files.next().ok_or_else(|| broken("a file without a descriptor"))?;
-                self.file(&name, &file)
+                self.file(&name, file)
             }
             Record::Small { name, mode, mtime, content } => {
                 self.count(&name)?;
@@ -315,27 +315,36 @@ impl Receiver<'_> {
         }
     }
 
-    fn file(&mut self, name: &Component, from: &OwnedFd) -> Outcome {
-        let source = Metadata::of(from).map_err(|errno| self.failure("look at the file", name, errno))?;
+    fn file(&mut self, name: &Component, from: Handed) -> Outcome {
+        let source = Metadata::of(&from).map_err(|errno| self.failure("look at the file", name, errno))?;
         if source.kind != FileType::RegularFile {
+            from.refuse();
             self.leave_out(name, Reason::Special);
             return Ok(());
         }
-        if source.links > 1 && self.linked(name, &source)? {
+        if source.links > 1 && self.is_neighbour(&source) && self.linked(name, &source)? {
+            drop(from.accept());
             self.totals.hard_links = self.totals.hard_links.saturating_add(1);
             return Ok(());
         }
         let mode = mode_of(source.mode & KEPT_MODE);
         let own = self.create(name, mode)?;
-        if self.own_kind.is_some_and(|kind| kind.device != source.device()) {
+        if !self.is_neighbour(&source) {
+            // Nothing is asked of its file system, not even to be let go.
             unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty())
                 .map_err(|errno| self.failure("remove the file", name, errno))?;
             self.leave_out(name, Reason::OtherFileSystem);
             return Ok(());
         }
-        self.content(name, &source, from, &own)?;
+        let from = from.accept();
+        self.content(name, &source, &from, &own)?;
         self.finish(name, &own, mode, source.mtime)?;
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
+    }
+
+    /// Whether a file is on the file system that we make ours on: its server is the kernel, or one that the site trusts.
+    fn is_neighbour(&self, source: &Metadata) -> bool {
+        self.own_kind.is_some_and(|kind| kind.device == source.device())
     }
 
     fn small_file(&mut self, name: &Component, mode: Mode, mtime: Time, content: &[u8]) -> Outcome {

@@ -2,9 +2,11 @@
 
 #![allow(unsafe_code)]
 
+mod keeper;
 pub mod supervisor;
 mod terminal;
 
+pub use keeper::Keeper;
 pub use terminal::{drop_terminal, leave_terminal};
 
 use core::time::Duration;
@@ -107,6 +109,14 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
         unsafe { libc::close(fd) };
     }
     Ok(())
+}
+
+/// Closes 0, 1 and 2, at the very end of a process.
+pub fn close_standard() {
+    for descriptor in 0..3 {
+        // SAFETY: nothing of this process reads or writes them any more.
+        unsafe { libc::close(descriptor) };
+    }
 }
 
 /// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds, unless it is called

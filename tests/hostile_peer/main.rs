@@ -5,12 +5,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod fuse;
 mod pilot;
 mod raw;
 mod target;
 
 use common::{Call, Finished, GREG, PILOT, Sandbox, Site, Sleeper, Snapshot, finish, pem, put_file};
+use fuse::Fuse;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 use target::{ATTACKS, Answer, Attack};
 
 /// Which attack this process is to play, as the peer.
@@ -102,6 +105,8 @@ fn c11_cleanup_refuses_what_the_protocol_does_not_allow() {
 #[test]
 fn c11_cleanup_leaves_out_what_is_no_file_of_the_sandboxs_file_system() {
     let Some(site) = Site::new() else { return };
+    // A server that never answers who reads makes no difference: nobody reads.
+    let _mounted = Fuse::mount(&site.root.join("fuse"), fuse::WHEN_READ);
     for attack in attacks_on("cleanup") {
         let Answer::LeftOut(words) = attack.answer else { continue };
         give_the_peer_back(&site);
@@ -164,4 +169,25 @@ fn honest_peer(site: &Site, operation: &str) -> (common::Running, raw::Raw) {
     let (ours, theirs) = common::as_account(PILOT, || glexec_rs::connection::pair().unwrap());
     let call: Call = site.call("condor_glexec_peer").account(GREG).arg(operation).cwd("/").input(theirs);
     (call.start(), raw::Raw(ours))
+}
+
+#[test]
+fn c11_a_file_system_that_does_not_let_its_descriptors_be_closed() {
+    let Some(site) = Site::new() else { return };
+    let mounted = Fuse::mount(&site.root.join("fuse"), fuse::WHEN_CLOSED);
+    let attack = ATTACKS.iter().find(|attack| attack.name == "a file of FUSE").unwrap();
+    let sandbox = with_output(&site);
+    let pilot = Snapshot::of(&sandbox.parked);
+    take_the_peers_place(&site, attack.name);
+    // Neither closing it nor ending with it ever comes back, not even for SIGKILL. That it ends all the same is what is tested.
+    let finished = site.cleanup(&sandbox).run();
+    assert!(finished.code == Some(0) && finished.said().contains("on another file system"), "{finished:?}");
+    sandbox.snapshot().below().assert_same(&pilot.below());
+    // Whoever still has it waits for the server, and ends with it.
+    drop(mounted);
+    let started = Instant::now();
+    while !site.processes().is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", site.processes());
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

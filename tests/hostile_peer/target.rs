@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the helper must make of it.
 #[derive(Clone, Copy, Debug)]
@@ -190,6 +190,11 @@ pub const ATTACKS: &[Attack] = &[
         "on another file system",
     ),
     passed(
+        "a file of FUSE",
+        |raw| by_descriptor(raw, path("../../fuse/file", OFlags::RDONLY)),
+        "on another file system",
+    ),
+    passed(
         "links that lead out",
         |raw| {
             let targets: [&[u8]; 5] = [b"/etc/passwd", b"..", b"a/../../x", b"x509up_u1234", b"./x509up_u1234"];
@@ -319,23 +324,29 @@ fn path(path: &str, flags: OFlags) -> OwnedFd {
 /// A tree of one file, which is this descriptor.
 fn by_descriptor(raw: &Raw, descriptor: OwnedFd) {
     raw.send_with(&records(&[&file(b"a"), &end(1)]), &[descriptor.as_fd()]);
+    // Closing it may take for ever.
+    std::mem::forget(descriptor);
 }
 
-/// A file that somebody writes to as fast as they can, until the pilot has gone.
+/// A file that somebody writes to as fast as they can, until the pilot has gone. Large enough that this is during the copy.
 fn grows(raw: &Raw) {
     let mut growing = File::create("growing").unwrap();
-    growing.write_all(&[1; 1 << 20]).unwrap();
+    growing.write_all(&vec![1; 64 << 20]).unwrap();
     let passed = File::open("growing").unwrap();
-    let writer = std::thread::spawn(move || {
-        for _ in 0..20_000 {
-            growing.write_all(&[1; 4096]).unwrap();
-            growing.flush().unwrap();
-        }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for _ in 0..1 << 20 {
+                growing.write_all(&[1; 64]).unwrap();
+                if over.load(Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        raw.send_with(&records(&[&file(b"a"), &end(1)]), &[passed.as_fd()]);
+        while raw.receive().is_some_and(|packet| packet[0] == b'P') {}
+        over.store(true, Ordering::Relaxed);
     });
-    raw.send_with(&records(&[&file(b"a"), &end(1)]), &[passed.as_fd()]);
-    while raw.receive().is_some_and(|packet| packet[0] == b'P') {}
-    drop(writer);
-    std::thread::sleep(Duration::from_millis(1));
     std::fs::remove_file("growing").unwrap();
 }
 
