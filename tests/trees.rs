@@ -5,7 +5,7 @@
 mod common;
 
 use common::{FileSystem, GREG, PILOT, Sandbox, Site, Snapshot, as_account, nest, pem};
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, Timespec, Timestamps, mkdirat, openat, utimensat};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use std::ffi::OsStr;
 use std::fs::{self, File, Permissions};
 use std::os::unix::ffi::OsStrExt;

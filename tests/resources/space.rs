@@ -1,6 +1,6 @@
 //! EXECUTE is full, at every megabyte and every inode of a copy: nothing is lost, nothing is left, and the next call ends well.
 
-use crate::common::{FileSystem, Finished, GREG, PILOT, Sandbox, Site, Snapshot, as_account};
+use crate::common::{FileSystem, Finished, GREG, PILOT, Sandbox, Site, Snapshot, as_account, pem};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{self, File};
 use std::path::Path;
@@ -241,6 +241,32 @@ fn c7_a_quota_is_reached_at_every_other_megabyte() {
         }
         assert!(tally.refused >= 4 && tally.done >= 1, "{tally:?} {what}");
     }
+}
+
+#[test]
+fn no_inode_is_left_for_a_new_proxy_on_either_side() {
+    let Some(site) = Site::on(FileSystem::Ext4(64, 256)) else { return };
+    let mut tally = Tally::default();
+    for free in 0..4 {
+        let sandbox = site.handed_over();
+        let (job, parked) = (sandbox.snapshot().below(), Snapshot::of(&sandbox.parked).below());
+        let new = site.private_file("new", &pem(2));
+        Inodes.begin(&site, free);
+        let finished = site.update_proxy(&sandbox, &new).run();
+        assert!(!new.exists());
+        if !tally.count(finished, 1, &SPACE[..1]) {
+            sandbox.snapshot().below().assert_same(&job);
+            Snapshot::of(&sandbox.parked).below().assert_same(&parked);
+        }
+        Inodes.end(&site);
+        site.update_proxy(&sandbox, &site.private_file("new", &pem(2))).run().expect_quiet();
+        assert_eq!(
+            [sandbox.proxy_path(), sandbox.parked_proxy()].map(|path| fs::read(path).unwrap()),
+            [pem(2), pem(2)]
+        );
+        remove(&sandbox);
+    }
+    assert_eq!((tally.refused, tally.done), (2, 2));
 }
 
 /// A file system that met an error of its own often goes on read-only.

@@ -1,0 +1,76 @@
+//! Whoever is silent, slow or endless on the other side is given up at the documented deadline (`helpers/limits.rs`), with a clear
+//! error and nothing lost. The time is real: cases wait side by side, and those that take longer than the longest of them, 190 s, are
+//! there only with `GLEXEC_RS_FULL` set.
+
+#![deny(unsafe_code)]
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../policy/etc.rs"]
+mod etc;
+mod peers;
+mod pilots;
+mod switchers;
+
+use common::{GREG, Sandbox, Site, Snapshot, as_account};
+use std::fs;
+use std::time::{Duration, Instant};
+
+/// After this long a program hangs. Longer than all the deadlines that can come one after another.
+const HANGS: Duration = Duration::from_secs(400);
+
+/// Whether the cases that take many minutes are wanted, too.
+fn full() -> bool {
+    std::env::var_os("GLEXEC_RS_FULL").is_some()
+}
+
+/// Does all of `cases` at once.
+fn side_by_side(cases: &[fn()]) {
+    std::thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(case);
+        }
+    });
+}
+
+/// The test goes on only if `work` took no less than a deadline; how much more it takes is the machine's affair.
+#[track_caller]
+fn not_before<T>(deadline: Duration, work: impl FnOnce() -> T) -> T {
+    let began = Instant::now();
+    let result = work();
+    assert!(began.elapsed() >= deadline, "given up after {:?} already", began.elapsed());
+    result
+}
+
+/// A sandbox with a job's output in it, and how both directories look.
+struct Left {
+    sandbox: Sandbox,
+    given: Snapshot,
+    job: Snapshot,
+    parked: Snapshot,
+}
+
+impl Left {
+    fn by_a_job(site: &Site) -> Self {
+        let sandbox = site.sandbox();
+        let given = sandbox.snapshot();
+        site.setup(&sandbox).run().expect_quiet();
+        as_account(GREG, || fs::write(sandbox.path.join("output"), vec![1; 100_000])).unwrap();
+        let (job, parked) = (sandbox.snapshot(), Snapshot::of(&sandbox.parked).below());
+        Left { sandbox, given, job, parked }
+    }
+
+    /// The test goes on only if nothing has changed.
+    #[track_caller]
+    fn assert_as_before(&self) {
+        self.sandbox.snapshot().assert_same(&self.job);
+        Snapshot::of(&self.sandbox.parked).below().assert_same(&self.parked);
+    }
+
+    /// The test goes on only if an ordinary call still brings all of it.
+    #[track_caller]
+    fn assert_comes_back(&self, site: &Site) {
+        site.cleanup(&self.sandbox).run().expect_quiet();
+        self.sandbox.assert_taken_back(&self.job, &self.given);
+    }
+}

@@ -1,0 +1,95 @@
+//! A pilot side that falls silent: the target side does not stay, and leaves everything as it was.
+
+use crate::common::{PILOT, Site, Snapshot, as_account};
+use crate::peers::peer;
+use crate::{Left, not_before, side_by_side};
+use glexec_rs::connection::{Connection, Packet, pair};
+use glexec_rs::limits;
+use glexec_rs::sandbox::component::Component;
+use glexec_rs::sandbox::metadata::Metadata;
+use glexec_rs::sandbox::wire::{Message, Place};
+use std::fs::File;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+#[test]
+fn target_sides_give_up_a_silent_pilot() {
+    side_by_side(&[silent_from_the_beginning, silent_in_setup, silent_in_cleanup]);
+}
+
+/// A peer for this operation that has greeted, and the pilot's end.
+fn started(site: &Site, operation: &str) -> (crate::common::Running, Connection) {
+    // The peer asks the socket who made it.
+    let (ours, theirs) = as_account(PILOT, || pair().unwrap());
+    let running = peer(site, operation).input(theirs).start();
+    let connection = Connection::new(ours);
+    connection.receive(&mut Packet::default()).unwrap();
+    (running, connection)
+}
+
+/// Says where to work.
+fn place(connection: &Connection, site: &Site, directory: &Path, proxy: &[u8]) {
+    let name = Component::new(directory.file_name().unwrap().as_bytes()).unwrap();
+    let request = Message::Place(Place {
+        parent: site.execute.as_os_str().as_bytes(),
+        identity: Metadata::of(File::open(&site.execute).unwrap()).unwrap().identity,
+        name,
+        proxy: Component::new(proxy).unwrap(),
+        remove_only: false,
+    });
+    connection.send(&request.encode(), &[]).unwrap();
+}
+
+/// The peer ends at its deadline, and says why.
+#[track_caller]
+fn assert_given_up(running: crate::common::Running, connection: &mut Connection) {
+    not_before(limits::SILENCE_DEADLINE, || running.finish()).expect(1);
+    let mut packet = Packet::default();
+    let mut last = Vec::new();
+    while connection.receive(&mut packet).is_ok() {
+        last = packet.bytes().to_vec();
+    }
+    let Ok(Message::Failed(why)) = Message::decode(&last) else { panic!("its last words are {last:?}") };
+    assert!(String::from_utf8_lossy(why).contains("did not answer in time"));
+}
+
+fn silent_from_the_beginning() {
+    let Some(site) = Site::new() else { return };
+    std::thread::scope(|scope| {
+        for operation in ["setup", "cleanup", "kill", "update_proxy"] {
+            let site = &site;
+            scope.spawn(move || {
+                let (running, mut connection) = started(site, operation);
+                assert_given_up(running, &mut connection);
+            });
+        }
+    });
+}
+
+/// The directory that it has made is removed.
+fn silent_in_setup() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    let (running, mut connection) = started(&site, "setup");
+    place(&connection, &site, &sandbox.parked, sandbox.proxy.as_bytes());
+    let mut packet = Packet::default();
+    connection.receive(&mut packet).unwrap();
+    assert_eq!(Message::decode(packet.bytes()), Ok(Message::Ready));
+    assert!(sandbox.parked.exists());
+    assert_given_up(running, &mut connection);
+    sandbox.assert_as_before(&given);
+}
+
+/// The pilot never says that it has all of it, so nothing is removed.
+fn silent_in_cleanup() {
+    let Some(site) = Site::new() else { return };
+    let left = Left::by_a_job(&site);
+    let (running, mut connection) = started(&site, "cleanup");
+    place(&connection, &site, &left.sandbox.path, left.sandbox.proxy.as_bytes());
+    connection.receive(&mut Packet::default()).unwrap();
+    assert_given_up(running, &mut connection);
+    left.assert_as_before();
+    assert!(!Snapshot::of(&left.sandbox.path).names().is_empty());
+    left.assert_comes_back(&site);
+}
