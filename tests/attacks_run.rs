@@ -9,7 +9,9 @@ use common::{
     Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, as_account, finish, pem, put_file, put_link,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::ffi::CString;
 use std::fs;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
@@ -171,10 +173,26 @@ fn r7_works_with_any_of_0_1_and_2_closed() {
 #[test]
 fn r10_without_even_a_name() {
     let Some(site) = Site::new() else { return };
-    for program in ["setup", "run", "kill", "cleanup", "update_proxy", "job_wrapper", "peer"] {
-        let name = format!("condor_glexec_{program}");
-        let finished = site.call(&name).separate_errors().cwd("/").run();
-        assert_eq!(finished.code, Some(1), "{name}: {finished:?}");
+    for (name, path) in common::built() {
+        // Linux gives the program one empty argument since 5.18, and none before.
+        let finished = without_a_name(site.call(name), &path).separate_errors().cwd("/").run();
+        let usage = if name == "glexec_rootless" { 201 } else { 1 };
+        assert_eq!(finished.code, Some(usage), "{name}: {finished:?}");
+        assert!(finished.errors.starts_with(&format!("{name}: ")), "{name}: {finished:?}");
+        let plain = site.call(name).separate_errors().cwd("/").run();
+        assert_eq!(plain.code, Some(usage), "{name}: {plain:?}");
     }
     assert!(site.switcher_calls().is_empty());
+}
+
+/// Executes a program with an empty list of arguments, which `Command` does not do.
+#[allow(unsafe_code)]
+fn without_a_name(call: Call, program: &Path) -> Call {
+    let program = CString::new(program.as_os_str().as_bytes()).unwrap();
+    call.last(move || {
+        let none = [std::ptr::null()];
+        // SAFETY: a path that lives as long as the closure, and two lists that end with a null pointer.
+        unsafe { libc::execve(program.as_ptr(), none.as_ptr(), none.as_ptr()) };
+        Err(std::io::Error::last_os_error())
+    })
 }

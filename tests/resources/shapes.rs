@@ -139,7 +139,7 @@ fn c8_a_directory_that_refills_while_it_is_taken_back() {
 
 fn refill(directory: &File, number: u64) {
     let name = format!("{number}");
-    let made = if number % 16 == 0 {
+    let made = if number.is_multiple_of(16) {
         mkdirat(directory, &name, Mode::RWXU)
     } else {
         openat(directory, &name, OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC, Mode::RUSR).map(drop)
