@@ -160,12 +160,25 @@ fn any<'o>(input: &mut Input<'_>, objects: &'o [Object]) -> Vec<Said<'o>> {
     all
 }
 
-/// What a Starter says, with all that is left as the environment, in pieces. A socket is fit for every stream.
+/// What a Starter says, with all that is left as the environment, in pieces. A byte for each message with descriptors can make it another one:
+/// zero is what belongs there, for a socket is fit for every stream.
 fn right<'o>(input: &mut Input<'_>, objects: &'o [Object], streams: usize) -> Vec<Said<'o>> {
     let piece = usize::from(input.byte()) + 1;
+    let passing: Vec<Said<'o>> = (0..=streams)
+        .map(|_| {
+            let which = usize::from(input.byte());
+            let (bytes, count) = match which / 8 % 8 {
+                0..=3 => (vec![0], 1),
+                4 => (vec![0], 2),
+                5 => (vec![0], 0),
+                6 => (vec![1], 1),
+                _ => (vec![0, 0], 1),
+            };
+            Said { bytes, passed: vec![&objects[which % objects.len()]; count] }
+        })
+        .collect();
     let raw = [input.rest(), &[0]].concat();
     let length = i32::try_from(raw.len()).expect("short").to_ne_bytes();
     let plain = length.chunks(piece).chain(raw.chunks(piece));
-    let plain = plain.map(|part| Said { bytes: part.to_vec(), passed: Vec::new() });
-    plain.chain((0..=streams).map(|_| Said { bytes: vec![0], passed: vec![&objects[0]] })).collect()
+    plain.map(|part| Said { bytes: part.to_vec(), passed: Vec::new() }).chain(passing).collect()
 }

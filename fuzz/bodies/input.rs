@@ -42,6 +42,12 @@ impl<'d> Input<'d> {
         self.take(length)
     }
 
+    /// One of `known` by its number, or else as many bytes as the number says.
+    pub fn pick(&mut self, known: &[&'static [u8]; 16]) -> &'d [u8] {
+        let number = usize::from(self.byte());
+        known.get(number).copied().unwrap_or_else(|| self.take(number - known.len() + 1))
+    }
+
     /// So many bytes, or as many as are left.
     pub fn take(&mut self, count: usize) -> &'d [u8] {
         let (front, rest) = self.0.split_at(count.min(self.0.len()));

@@ -13,13 +13,33 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+/// Places that come to lie in each other.
+const PLACES: [&[u8]; 16] = [
+    b"a",
+    b"b",
+    b"a/b",
+    b"a/c",
+    b"b/a",
+    b"a/b/c",
+    b"..",
+    b".",
+    b"../a",
+    b"a/..",
+    b"a/../b",
+    b"b/c",
+    b"a//b/.",
+    b"",
+    b"c",
+    b"../../..",
+];
+
 /// Makes a few directories and links, then takes the rest as a path below them.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let ground = Ground::new();
     let root = ground.path.as_os_str().as_bytes();
     for _ in 0..input.choice(12) {
-        let place = below(root, input.text());
+        let place = below(root, input.pick(&PLACES));
         let at = OsStr::from_bytes(&place);
         // Whatever is no place for one is passed over.
         if !inside(&ground, at.as_ref()) {
@@ -28,7 +48,9 @@ pub fn target(data: &[u8]) {
         match input.choice(4) {
             0 | 1 => drop(mkdirat(CWD, &place[..], Mode::RWXU)),
             2 => {
-                let target = if input.flag() { below(root, input.text()) } else { input.text().to_vec() };
+                let is_absolute = input.flag();
+                let target = input.pick(&PLACES);
+                let target = if is_absolute { below(root, target) } else { target.to_vec() };
                 let _ = symlinkat(&target[..], CWD, &place[..]);
             }
             _ => {
@@ -42,13 +64,15 @@ pub fn target(data: &[u8]) {
     }
     component(input.text());
     link(&mut input);
+    walk(&below(root, input.pick(&PLACES)), root);
     walk(&below(root, input.rest()), root);
 }
 
-/// Whether the kernel sees the parent of `place` below the ground: nothing else may be changed.
+/// Whether `place` is a name in a directory that the kernel sees below the ground: nothing else may be changed.
 fn inside(ground: &Ground, place: &Path) -> bool {
     place
-        .parent()
+        .file_name()
+        .and_then(|_| place.parent())
         .and_then(|parent| parent.canonicalize().ok())
         .is_some_and(|parent| parent.starts_with(ground.path.canonicalize().expect("the ground")))
 }

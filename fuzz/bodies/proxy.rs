@@ -25,9 +25,18 @@ pub fn target(data: &[u8]) {
         let end = if how & 0x40 == 0 { begin } else { end };
         let newline = if how & 8 == 0 { "\n" } else { "\r\n" };
         let body = base64(&content).join(newline);
+        // Behind it, digits and padding that do not belong there.
+        let more = match if how & 0x20 == 0 { 0 } else { input.choice(5) } {
+            0 => "".into(),
+            1 => "=".into(),
+            2 => "A===".into(),
+            3 => "====".into(),
+            _ => String::from_utf8_lossy(input.text()),
+        };
         let before = if how & 16 == 0 { "" } else { "subject=/CN=x\n\n" };
         pem.extend_from_slice(
-            format!("{before}-----BEGIN {begin}-----{newline}{body}{newline}-----END {end}-----{newline}").as_bytes(),
+            format!("{before}-----BEGIN {begin}-----{newline}{body}{more}{newline}-----END {end}-----{newline}")
+                .as_bytes(),
         );
     }
     check(&pem);

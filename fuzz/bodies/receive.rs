@@ -408,7 +408,7 @@ impl<'g> Sender<'g> {
             }
             step::SYMLINK => {
                 if let Some((name, _, mtime)) = self.entry(input) {
-                    let target = pick(input, &TARGETS);
+                    let target = input.pick(&TARGETS);
                     self.add(&Record::Symlink { name: name.clone(), target, mtime });
                     if self.from_pilot && !target.is_empty() && !target.contains(&0) {
                         self.want(&name, FileType::Symlink, 0, mtime, target);
@@ -468,7 +468,7 @@ impl<'g> Sender<'g> {
 
     /// A name; one that is none goes out as it is.
     fn name(&mut self, input: &mut Input<'_>) -> Option<Component> {
-        let bytes = pick(input, &NAMES);
+        let bytes = input.pick(&NAMES);
         let name = Component::new(bytes).ok().filter(|name| self.depth < 8 || name.bytes().len() < 32);
         if name.is_none() {
             self.wanted = None;
@@ -515,12 +515,6 @@ impl<'g> Sender<'g> {
             self.wanted = None;
         }
     }
-}
-
-/// One of `known` by its number, or else as many bytes as the number says.
-fn pick<'d>(input: &mut Input<'d>, known: &[&'static [u8]; 16]) -> &'d [u8] {
-    let number = usize::from(input.byte());
-    known.get(number).copied().unwrap_or_else(|| input.take(number - known.len() + 1))
 }
 
 /// Permission bits, or a little more.

@@ -3,7 +3,7 @@
 use crate::bodies::confined::confined;
 use crate::bodies::ground::Ground;
 use crate::bodies::receive::{as_step, step};
-use crate::bodies::{environment, messages, receive};
+use crate::bodies::{channel, environment, messages, receive};
 use glexec_rs::confine::landlock::Grant;
 use glexec_rs::confine::phase::{CLEANUP_TARGET, reading};
 use glexec_rs::connection::{Connection, Packet, pair};
@@ -152,6 +152,40 @@ fn every_record_is_received_in_a_whole_copy() {
     }
     for (number, input) in inputs.iter().enumerate() {
         keep("receive", &format!("whole-{number}"), input, receive::target);
+    }
+}
+
+#[test]
+fn every_message_with_descriptors_is_taken_or_refused() {
+    for passed in 0..8_u8 {
+        for (at, which) in (0..=passed.count_ones() as usize).flat_map(|at| (0..64).map(move |which| (at, which))) {
+            let mut input = vec![0x80 | passed, 7, 0, 0, 0, 0];
+            input.truncate(3 + passed.count_ones() as usize);
+            input[2 + at] = which;
+            keep(
+                "channel",
+                &format!("{passed}-{at}-{which}"),
+                &[&input, &b"A=1 B='2 3'"[..]].concat(),
+                channel::target,
+            );
+        }
+    }
+}
+
+#[test]
+fn every_form_of_one_block_beside_a_whole_one_is_taken_or_refused() {
+    // How it is written, its content, its labels, what stands behind its content; the other block is whole.
+    let block = |how: u8, length: u8, more: u8, label: u8| {
+        let more = if how & 0x20 == 0 { &[][..] } else { &[more] };
+        [&[how, length], &vec![7; length.into()][..], &[label, label], more].concat()
+    };
+    for how in (0..8).flat_map(|how| [how, 0x20 | how, 0x40 | how]) {
+        for (length, more) in
+            [0, 1, 3, 4, 6, 9, 125, 128, 200, 255].into_iter().flat_map(|length| (0..5).map(move |more| (length, more)))
+        {
+            let input = [block(1, 100, 0, 0), block(how, length, more, 1)].concat();
+            keep("proxy", &format!("{how}-{length}-{more}"), &input, crate::bodies::proxy::target);
+        }
     }
 }
 
