@@ -113,8 +113,9 @@ struct Bounds {
 /// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is not told
 /// yet; what the receiver does with the tree before it says [`Message::Complete`] is the caller's.
 ///
-/// A descriptor can be of a file system whose server is the job itself; even closing it can wait for that server for ever. So the process
-/// is ended by SIGALRM when it is stuck for [`limits::STUCK_DEADLINE`], and the next call begins anew.
+/// A descriptor can be of a file system whose server is the job itself, which may never answer whoever reads or closes it: nothing is asked of a file
+/// that is not on the file system of `root`. What else may keep one call waiting is ended by SIGALRM, with the process, after
+/// [`limits::STUCK_DEADLINE`], and the next call begins anew.
 ///
 /// # Errors
 /// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something cannot be made.
