@@ -27,6 +27,9 @@ mv pids.new pids
 wait
 "#;
 
+/// One step of a slot's cycle.
+pub type Step<'s> = fn(&mut Slot<'s>);
+
 /// A sandbox, and what is known of it by now.
 pub struct Slot<'s> {
     site: &'s Site,
@@ -38,7 +41,7 @@ pub struct Slot<'s> {
 
 impl<'s> Slot<'s> {
     /// What is done in a cycle, in order.
-    pub const STEPS: [(&'static str, fn(&mut Slot<'s>)); 4] =
+    pub const STEPS: [(&'static str, Step<'s>); 4] =
         [("setup", Slot::set_up), ("run", Slot::run), ("kill", Slot::kill), ("cleanup", Slot::clean_up)];
 
     /// A slot with inputs of its own, some of which travel as descriptors.
