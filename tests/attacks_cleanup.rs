@@ -6,7 +6,7 @@
 mod common;
 
 use common::{GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
-use common::{as_account, finish, pem, put_file, while_attacked};
+use common::{another_round, as_account, finish, pem, put_file, while_attacked};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, XattrFlags, flock, linkat, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -486,7 +486,8 @@ fn c9_the_job_swaps_its_sandbox_while_it_is_taken_back() {
     finish(GREG, &trap, 0o777);
     let seen = Snapshot::of(&trap);
     let (mut done, mut failed) = (0, 0);
-    for round in 0..60 {
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| another_round(*round, 60, failed > 0)) {
         let sandbox = site.sandbox();
         let seat = Seat::take(&sandbox.path);
         let inode = seat.inode();
@@ -619,7 +620,8 @@ fn c10_a_job_that_swaps_its_directories_and_links_meanwhile() {
     site.expect_left("secrets");
     let before = Snapshot::of(&secrets);
     let (mut done, mut failed) = (0, 0);
-    for round in 0..40 {
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| another_round(*round, 40, failed > 0)) {
         let sandbox = site.sandbox();
         site.setup(&sandbox).run().expect_quiet();
         let here = |name: &str| sandbox.path.join(name);

@@ -119,3 +119,9 @@ pub fn while_attacked<T>(account: Account, attack: impl Fn() + Sync, work: impl 
         work()
     })
 }
+
+/// Whether a race goes on: for at least so many rounds, and for ten times as many as long as `met` is false, which says that the attacker has
+/// come at the right moment once. On a busy machine he gets little time.
+pub fn another_round(round: u64, least: u64, met: bool) -> bool {
+    round < least || (!met && round < 10 * least)
+}

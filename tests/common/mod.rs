@@ -24,7 +24,7 @@ mod site;
 mod snapshot;
 mod switcher;
 
-pub use account::{Account, GREG, MALLORY, PILOT, as_account, available, while_attacked};
+pub use account::{Account, GREG, MALLORY, PILOT, another_round, as_account, available, while_attacked};
 pub use call::{Call, Finished, Running};
 pub use channel::Channel;
 pub use directory::new_directory;
