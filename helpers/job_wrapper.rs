@@ -81,24 +81,42 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         .or_fail(|| "cannot protect the process from being traced")?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).or_fail(|| "cannot take the socket")?;
     let channel = Channel::new(socket).map_err(|_| Failure::permanent("standard input is not the Starter's socket"))?;
-    let words = arguments.rest();
-    let Some((names, command)) = words.split_first_chunk::<3>().filter(|(_, command)| !command.is_empty()) else {
+    let WrapperArguments { names, command } = WrapperArguments::parse(arguments).inspect_err(|_| {
         // Where nobody is, standard error has it as well.
         let _ = channel.explain("usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]");
-        return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
-    };
+    })?;
     // While descriptors are free: what comes may need the last one.
     let policy = Policy::load();
-    let start = converse(channel, names)?;
+    let start = converse(channel, &names)?;
     // From here on the fresh socket is the one that the Starter listens to.
-    let failure = match prepare(start.received, names, policy) {
-        Ok(job) => become_job(command, job),
+    let failure = match prepare(start.received, &names, policy) {
+        Ok(job) => become_job(&command, job),
         Err(failure) => failure,
     };
     match start.fresh.explain(&failure.to_string()) {
         // Not on standard error, too: that may be the job's file by now.
         Ok(()) => Ok(ExitCode::from(exit_code(Program::JobWrapper, failure.kind))),
         Err(_) => Err(failure),
+    }
+}
+
+/// What the wrapper is called with: `IN OUT ERR CMD [ARGS...]`.
+pub struct WrapperArguments {
+    /// IN, OUT and ERR.
+    pub names: [Vec<u8>; 3],
+    /// CMD and its arguments.
+    pub command: Vec<Vec<u8>>,
+}
+
+impl WrapperArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let names = [arguments.take("IN")?, arguments.take("OUT")?, arguments.take("ERR")?];
+        let first = arguments.take("CMD")?;
+        Ok(WrapperArguments { names, command: core::iter::once(first).chain(arguments.rest()).collect() })
     }
 }
 

@@ -4,8 +4,10 @@ use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::argv::{Arguments, SandboxArguments};
 use glexec_rs::job::environment::Variable;
 use glexec_rs::job::options::{self, Options};
+use glexec_rs::job_wrapper::WrapperArguments;
 use glexec_rs::kill::KillArguments;
 use glexec_rs::outcome::{Kind, Outcome};
+use glexec_rs::rootless::Asked;
 use glexec_rs::run::RunArguments;
 use glexec_rs::switch::Operation;
 use glexec_rs::update_proxy::UpdateArguments;
@@ -15,7 +17,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStringExt;
 
 /// Arguments that mean something to some program.
-const WORDS: [&[u8]; 40] = [
+const WORDS: [&[u8]; 42] = [
     b"--json",
     b"--family",
     b"-",
@@ -56,6 +58,8 @@ const WORDS: [&[u8]; 40] = [
     b"setup",
     b"update_proxy",
     b"",
+    b"-h",
+    b"-v",
 ];
 
 /// The first byte is the program, then come its arguments: known ones, or bytes of their own.
@@ -82,7 +86,7 @@ pub fn target(data: &[u8]) {
         let all = core::iter::once(OsString::from("program")).chain(words.iter().cloned().map(OsString::from_vec));
         Arguments::new(all.collect()).expect("there is a name")
     };
-    match program % 6 {
+    match program % 8 {
         0 => same(SandboxArguments::parse(argv()), sandbox(&words)),
         1 => same(KillArguments::parse(argv()), kill(&words)),
         2 => same(RunArguments::parse(argv()), run(&words)),
@@ -91,7 +95,15 @@ pub fn target(data: &[u8]) {
             glexec_rs::peer::parse(argv()),
             words.len() == 1 && Operation::ALL.iter().any(|o| o.word().as_bytes() == words[0]),
         ),
-        _ => job(&words, options::parse(argv())),
+        5 => job(&words, options::parse(argv())),
+        6 => {
+            let parsed = WrapperArguments::parse(argv());
+            if let Ok(WrapperArguments { names, command }) = &parsed {
+                assert!(names == &words[..3] && command == &words[3..]);
+            }
+            same(parsed, words.len() >= 4);
+        }
+        _ => rootless(&words),
     }
 }
 
@@ -148,6 +160,19 @@ fn run(words: &[Vec<u8>]) -> bool {
 fn update(words: &[Vec<u8>]) -> bool {
     matches!(words, [g, new, p, s]
         if (g == b"-" || is_absolute(g)) && is_absolute(new) && is_name(p) && is_absolute(s))
+}
+
+/// `COMMAND [ARGS...]`, or `-h` or `-v` alone.
+fn rootless(words: &[Vec<u8>]) {
+    let expected = match words {
+        [only] if only == b"-h" => Some(Asked::Help),
+        [only] if only == b"-v" => Some(Asked::Version),
+        [command, ..] if is_absolute(command) => Some(Asked::Run(command)),
+        _ => None,
+    };
+    let parsed = glexec_rs::rootless::parse(words);
+    assert_eq!(parsed.as_ref().ok(), expected.as_ref());
+    same(parsed, expected.is_some());
 }
 
 /// What `condor_glexec_job` has understood is what it was told, and nothing that excludes each other.

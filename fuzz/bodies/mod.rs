@@ -21,13 +21,14 @@ pub mod policy;
 pub mod processes;
 pub mod proxy;
 pub mod receive;
+pub mod said;
 pub mod send;
 
 /// What is done with one input.
 pub type Target = fn(&[u8]);
 
 /// Every target by its name.
-pub const ALL: [(&str, Target); 14] = [
+pub const ALL: [(&str, Target); 15] = [
     ("answers", answers::target),
     ("arguments", arguments::target),
     ("channel", channel::target),
@@ -41,6 +42,7 @@ pub const ALL: [(&str, Target); 14] = [
     ("processes", processes::target),
     ("proxy", proxy::target),
     ("receive", receive::target),
+    ("said", said::target),
     ("send", send::target),
 ];
 

@@ -13,6 +13,8 @@ mod supervise;
 mod workspace;
 
 pub use record::{EndedBy, Phase, Record, Status, figures};
+pub use starter::LastWord;
+pub use supervise::Reader;
 
 use crate::escape::Escaped;
 use crate::limits;
@@ -34,7 +36,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Instant;
-use supervise::{Called, OnStop, Reader, Supervisor};
+use supervise::{Called, OnStop, Supervisor};
 use workspace::Workspace;
 
 /// The switcher's exit codes for a refusal that may pass.

@@ -163,27 +163,20 @@ impl Channel<'_> {
 
     /// Reads the fresh socket: its end means that the job runs, text that it does not.
     fn await_end(&mut self, fresh: BorrowedFd<'_>, until: Instant) -> Result<(), Unstarted> {
-        let mut text = Vec::new();
+        let mut said = LastWord::default();
         loop {
             // A lingering switcher may keep the socket under way open although the job has ended.
             let ended = matches!(self.ready(Some((fresh, PollFlags::IN)), until)?, Ready::Ended(_));
             let mut piece = [0_u8; limits::CHANNEL_ERROR_BYTES + 1];
             match recv(fresh, &mut piece, RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 && text.len() < limits::CHANNEL_ERROR_BYTES => {
-                    text.extend_from_slice(piece.get(..count).unwrap_or_default());
-                }
+                Ok((count, _)) if count > 0 && said.add(piece.get(..count).unwrap_or_default()) => {}
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if !ended => {}
                 Ok(_) | Err(Errno::CONNRESET | Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-        if text.is_empty() {
-            Ok(())
-        } else {
-            Err(Unstarted::Wrapper(text.iter().copied().take(limits::CHANNEL_ERROR_BYTES).collect()))
-        }
+        said.text().map_or(Ok(()), |text| Err(Unstarted::Wrapper(text)))
     }
 
     /// Waits until `watched` is ready, or the process has ended and it will never be.
@@ -209,6 +202,24 @@ impl Channel<'_> {
             self.supervisor.wait(&descriptors, Some(until))?;
             self.printed.read();
         }
+    }
+}
+
+/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that may be anything, up to a NUL.
+#[derive(Default)]
+pub struct LastWord(Vec<u8>);
+
+impl LastWord {
+    /// Takes what has come next. False: it is not wanted any more.
+    pub fn add(&mut self, piece: &[u8]) -> bool {
+        let room = limits::CHANNEL_ERROR_BYTES.saturating_sub(self.0.len());
+        self.0.extend(piece.iter().take(room));
+        room > 0
+    }
+
+    /// The text; none if nothing was said.
+    pub fn text(self) -> Option<Vec<u8>> {
+        self.0.split(|byte| *byte == 0).next().filter(|text| !text.is_empty()).map(<[u8]>::to_vec)
     }
 }
 

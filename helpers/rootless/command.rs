@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use crate::escape::Escaped;
-use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
 use crate::sandbox::metadata::{Identity, Metadata};
 use crate::switch::beside_self;
@@ -22,14 +21,11 @@ pub struct Command {
 }
 
 impl Command {
-    /// Opens the command at an absolute path.
+    /// Opens the command at an absolute path (see [`super::parse`]).
     ///
     /// # Errors
     /// When it is none: missing, not a regular file, a symbolic link, not executable.
     pub fn open(path: &[u8]) -> Outcome<Self> {
-        if !path.starts_with(b"/") || path.len() >= limits::PATH_BYTES {
-            return Err(Failure::usage(format_args!("COMMAND is {}; it must be an absolute path", Escaped(path))));
-        }
         let refuse = |why: &str| Failure::permanent(format_args!("the command {} {why}", Escaped(path)));
         let context = || format!("cannot use the command {}", Escaped(path));
         let terminated = CString::new(path).or_fail(context)?;

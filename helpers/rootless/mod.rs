@@ -29,6 +29,7 @@ use self::account::Account;
 use self::command::Command;
 use crate::argv::Arguments;
 use crate::escape::Escaped;
+use crate::limits;
 use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
 use crate::program;
 use crate::sandbox::component::Component;
@@ -80,13 +81,37 @@ pub fn main() -> ExitCode {
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let argv = arguments.rest();
-    match argv.iter().map(Vec::as_slice).collect::<Vec<_>>().as_slice() {
-        [] => return Err(Failure::usage("the argument COMMAND is missing")),
-        [b"-h"] => program::answer_line(HELP.trim_end()),
-        [b"-v"] => program::answer_line(concat!("glexec_rootless ", env!("CARGO_PKG_VERSION"))),
-        [path, ..] => return Err(switch(path, &argv)?),
+    match parse(&argv)? {
+        Asked::Help => program::answer_line(HELP.trim_end()),
+        Asked::Version => program::answer_line(concat!("glexec_rootless ", env!("CARGO_PKG_VERSION"))),
+        Asked::Run(path) => return Err(switch(path, &argv)?),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the arguments ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked<'a> {
+    /// `-h`, alone.
+    Help,
+    /// `-v`, alone.
+    Version,
+    /// The command at this absolute path, with all of the arguments.
+    Run(&'a [u8]),
+}
+
+/// Reads the arguments.
+///
+/// # Errors
+/// Usage, when there is no command or its path is not absolute.
+pub fn parse(argv: &[Vec<u8>]) -> Outcome<Asked<'_>> {
+    match argv {
+        [] => Err(Failure::usage("the argument COMMAND is missing")),
+        [option] if option == b"-h" => Ok(Asked::Help),
+        [option] if option == b"-v" => Ok(Asked::Version),
+        [path, ..] if path.starts_with(b"/") && path.len() < limits::PATH_BYTES => Ok(Asked::Run(path)),
+        [path, ..] => Err(Failure::usage(format_args!("COMMAND is {}; it must be an absolute path", Escaped(path)))),
+    }
 }
 
 /// Becomes the command. Comes back only with the reason why it did not.
@@ -125,7 +150,7 @@ impl Credential {
         let proxy_path = std::env::var_os("GLEXEC_CLIENT_CERT")
             .ok_or_else(|| Failure::permanent("GLEXEC_CLIENT_CERT is not set; it must name the job's proxy"))?
             .into_vec();
-        if !proxy_path.starts_with(b"/") || proxy_path.len() >= crate::limits::PATH_BYTES {
+        if !proxy_path.starts_with(b"/") || proxy_path.len() >= limits::PATH_BYTES {
             return Err(Failure::permanent(format_args!(
                 "GLEXEC_CLIENT_CERT is {}; it must be an absolute path",
                 Escaped(&proxy_path)

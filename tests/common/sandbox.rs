@@ -66,6 +66,12 @@ impl Sandbox {
     #[track_caller]
     pub fn assert_handed_over(&self, before: &Snapshot) {
         self.snapshot().assert_same(&before.clone().masked(0o755).owned_by(GREG));
+        self.assert_parked(before);
+    }
+
+    /// The test goes on only if `S.condor` holds the proxy of the tree `before`, and nothing else.
+    #[track_caller]
+    pub fn assert_parked(&self, before: &Snapshot) {
         let parked = Snapshot::of(&self.parked);
         assert_eq!(parked.names(), [Path::new(&self.proxy)]);
         assert_eq!(parked.get(&self.proxy), before.get(&self.proxy));

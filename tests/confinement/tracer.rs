@@ -59,7 +59,7 @@ pub fn inject(
     let mut answer = None;
     // The registers of the thread before its call was replaced.
     let mut own = None;
-    let finished = trace(running, false, |tracee, event| {
+    let finished = trace(running, |tracee, event| {
         let pid = tracee.thread;
         match (stage, event) {
             (Stage::Before(_), Event::Entry(registers)) => {

@@ -69,5 +69,5 @@ macro_rules! corpora {
 }
 
 corpora! {
-    answers arguments channel env_file environment job_record messages packets paths policy processes proxy receive send
+    answers arguments channel env_file environment job_record messages packets paths policy processes proxy receive said send
 }

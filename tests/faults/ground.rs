@@ -91,7 +91,7 @@ impl<'s> Ground<'s> {
         let handed_over = before.clone().masked(0o755).owned_by(GREG);
         let is_handed_over = owner(&sandbox.path)? == GREG.uid();
         if is_handed_over {
-            same("S, handed over", &unmarked(sandbox.snapshot()), &handed_over)?;
+            same("S, handed over", &sandbox.snapshot().unmarked(), &handed_over)?;
             self.pilots_proxy_is_whole(&sandbox.parked, before)?;
         } else {
             same("S, not handed over", &sandbox.snapshot(), before)?;
@@ -110,7 +110,7 @@ impl<'s> Ground<'s> {
             }
         } else {
             succeed("setup once more", &self.site.setup(sandbox).run())?;
-            same("S after setup", &unmarked(sandbox.snapshot()), &handed_over)?;
+            same("S after setup", &sandbox.snapshot().unmarked(), &handed_over)?;
             let parked = Snapshot::of(&sandbox.parked);
             require(parked.names() == [Path::new(&sandbox.proxy)], "S.condor has more than the proxy")?;
             self.pilots_proxy_is_whole(&sandbox.parked, before)
@@ -221,12 +221,6 @@ fn fill(directory: &Path, account: crate::common::Account) {
     put_link(account, &directory.join("deep/link"), "deeper/file");
     finish(account, &directory.join("deep/deeper"), 0o700);
     finish(account, &directory.join("deep"), 0o755);
-}
-
-/// Without the mark of what is not in its place yet: where the target side ended just after the exchange, it stays, and means nothing to
-/// the directory's owner.
-fn unmarked(snapshot: Snapshot) -> Snapshot {
-    snapshot.with("", |sandbox| sandbox.mode &= !0o1000)
 }
 
 fn owner(path: &Path) -> Result<u32, Broken> {

@@ -156,7 +156,7 @@ fn walk(running: Running, mut look: impl FnMut(Side, usize, Tracee, Event)) -> F
     let helper = running.pid() as pid_t;
     let mut sides: HashMap<pid_t, Side> = HashMap::new();
     let mut counts: HashMap<Side, usize> = HashMap::new();
-    trace(running, true, |tracee, event| {
+    trace(running, |tracee, event| {
         let side = *sides.entry(tracee.process).or_insert_with(|| Side::of(tracee.process, helper));
         if let Event::Exit(registers) = &event {
             // It may be another program now.

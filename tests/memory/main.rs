@@ -48,7 +48,7 @@ fn pieces(call: Call, proxies: &[Vec<u8>]) -> HashMap<Side, (usize, usize)> {
     let helper = running.pid() as i32;
     let mut seen: HashMap<Side, (usize, usize)> = HashMap::new();
     let look = |pid| proxies.iter().map(|proxy| found(&memory(pid), proxy)).sum::<usize>();
-    let finished = trace(running, true, |tracee, event| {
+    let finished = trace(running, |tracee, event| {
         if let Event::Entry(registers) = event {
             let is_end = registers.orig_rax == libc::SYS_exit_group as u64;
             let passes_on =

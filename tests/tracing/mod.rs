@@ -73,11 +73,11 @@ impl Side {
     }
 }
 
-/// Follows a call that was started with [`crate::common::Call::traced`] by this very thread until all of its processes have ended, or only until its
-/// first one has.
+/// Follows a call that was started with [`crate::common::Call::traced`] by this very thread until all of its processes have ended: one that was left
+/// alone would stay stopped for ever, with the ends of pipes that somebody waits for.
 ///
 /// A call that takes too long is killed, which shows in how it ended.
-pub fn trace(running: Running, to_the_last: bool, mut look: impl FnMut(Tracee, Event) -> Next) -> Finished {
+pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> Finished {
     let helper = running.pid() as pid_t;
     let (over, is_over) = channel::<()>();
     let watch = std::thread::spawn(move || {
@@ -90,7 +90,7 @@ pub fn trace(running: Running, to_the_last: bool, mut look: impl FnMut(Tracee, E
     });
     let mut tracees: HashMap<pid_t, Option<Tracee>> = HashMap::from([(helper, None)]);
     let mut end = 0;
-    while !tracees.is_empty() && (to_the_last || tracees.contains_key(&helper)) {
+    while !tracees.is_empty() {
         let mut status = 0;
         // SAFETY: the kernel writes one int into `status`.
         let thread = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) };
