@@ -73,9 +73,7 @@ fn sanitise() -> Outcome {
 /// When the kernel refuses one of them.
 pub fn guard_memory() -> Outcome {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    let core = rustix::process::getrlimit(Resource::Core);
-    rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core.maximum })
-        .or_fail(|| "cannot switch core files off")?;
+    sys::switch_core_off().or_fail(|| "cannot switch core files off")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .or_fail(|| "cannot protect the process from being traced")
 }
@@ -84,6 +82,7 @@ pub fn guard_memory() -> Outcome {
 ///
 /// A refusal is no reason to fail: a copy gets by with a few descriptors.
 pub fn raise_descriptor_limit() {
-    let limit = rustix::process::getrlimit(Resource::Nofile);
-    let _ = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = sys::limit(Resource::Nofile).map(|Rlimit { maximum, .. }| {
+        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    });
 }

@@ -27,7 +27,7 @@ use core::time::Duration;
 use environment::{Variable, encode, merge};
 use options::{Destination, HELP, Options};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use rustix::process::{Pid, Signal};
 use starter::{Channel, Unstarted};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -142,8 +142,7 @@ fn end_like(status: Status) -> ExitCode {
         Status::Exited(code) => ExitCode::from(code),
         Status::Killed(number) => {
             sys::reset_signals();
-            let core = rustix::process::getrlimit(Resource::Core).maximum;
-            let _ = rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: core });
+            let _ = sys::switch_core_off();
             if let Ok(number) = u8::try_from(number)
                 && let Ok(own) =
                     rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())

@@ -10,6 +10,7 @@ pub use keeper::Keeper;
 pub use terminal::{drop_terminal, leave_terminal};
 
 use core::time::Duration;
+use rustix::process::{Resource, Rlimit};
 use std::ffi::{CStr, CString, c_char, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -70,6 +71,29 @@ pub fn cancel_timers() {
         // nothing because the third argument is null.
         unsafe { libc::syscall(libc::SYS_setitimer, c_long::from(timer), off.as_ptr(), core::ptr::null::<u64>()) };
     }
+}
+
+/// The limit on a resource. (rustix takes for granted that no filter refuses to tell, and uses what is in memory then.)
+///
+/// # Errors
+/// The kernel's.
+pub fn limit(resource: Resource) -> io::Result<Rlimit> {
+    let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the kernel writes one structure, which lives through the call.
+    if unsafe { libc::getrlimit(resource as _, &mut found) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let bound = |value| (value != libc::RLIM_INFINITY).then_some(value);
+    Ok(Rlimit { current: bound(found.rlim_cur), maximum: bound(found.rlim_max) })
+}
+
+/// No core file for this process and what it starts, unless that raises the limit again.
+///
+/// # Errors
+/// The kernel's.
+pub fn switch_core_off() -> io::Result<()> {
+    let maximum = limit(Resource::Core)?.maximum;
+    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?)
 }
 
 /// Ignores SIGPIPE and SIGXFSZ, so that a closed socket or a file size limit is an error that is reported.

@@ -1,8 +1,7 @@
 //! What a process needs that starts others and watches them: the setting of a child, and signals as a queue.
 
-use super::{KERNEL_SIGSET_BYTES, signal_set};
+use super::{KERNEL_SIGSET_BYTES, signal_set, switch_core_off};
 use core::mem::size_of;
-use rustix::process::{Resource, Rlimit};
 use std::ffi::c_long;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -24,7 +23,6 @@ pub enum Leader {
 /// When there is no descriptor left.
 pub fn set_child_up(command: &mut Command, directory: BorrowedFd<'_>, leader: Leader) -> io::Result<()> {
     let directory = directory.try_clone_to_owned()?;
-    let core = Rlimit { current: Some(0), maximum: rustix::process::getrlimit(Resource::Core).maximum };
     let in_child = move || {
         rustix::process::fchdir(&directory)?;
         match leader {
@@ -32,10 +30,9 @@ pub fn set_child_up(command: &mut Command, directory: BorrowedFd<'_>, leader: Le
             Leader::Group => rustix::process::setpgid(None, None)?,
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        rustix::process::setrlimit(Resource::Core, core)?;
-        Ok(())
+        switch_core_off()
     };
-    // SAFETY: between fork and exec the closure makes five system calls and nothing else; it allocates nothing, takes no lock, and
+    // SAFETY: between fork and exec the closure makes six system calls and nothing else; it allocates nothing, takes no lock, and
     // the descriptor it uses belongs to it.
     unsafe { command.pre_exec(in_child) };
     Ok(())

@@ -3,8 +3,9 @@
 #![forbid(unsafe_code)]
 
 use super::account::Account;
+use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A sleeping process of an account, which is killed in the end.
@@ -15,21 +16,21 @@ pub struct Sleeper {
 impl Sleeper {
     /// Starts one.
     pub fn start(account: Account) -> Self {
-        // Whoever runs the tests may ignore signals (nohup does), and would hand that on.
-        let mut command = Command::new("/usr/bin/env");
-        command
-            .args(["--default-signal", "/bin/sleep", "1000"])
-            .uid(account.uid())
-            .gid(account.gid())
-            .current_dir("/")
-            .env_clear();
-        let sleeper = Sleeper { child: command.spawn().unwrap() };
-        let name = format!("/proc/{}/comm", sleeper.pid());
-        while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        sleeper.await_state('S');
+        let sleeper = Sleeper { child: command(account, &["/bin/sleep", "1000"]).spawn().unwrap() };
+        await_sleep(sleeper.pid());
         sleeper
+    }
+
+    /// Starts one with a child that sleeps, too; gives its number as well. It never waits for the child, which stays a zombie when it has ended.
+    pub fn start_with_child(account: Account) -> (Self, u32) {
+        let script = "/bin/sleep 1000 & echo $!; exec /bin/sleep 1000";
+        let mut child = command(account, &["/bin/sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let (sleeper, number) = (Sleeper { child }, line.trim().parse().unwrap());
+        await_sleep(sleeper.pid());
+        await_sleep(number);
+        (sleeper, number)
     }
 
     /// Its process id.
@@ -39,18 +40,13 @@ impl Sleeper {
 
     /// The state letter of `/proc/PID/stat`: S sleeping, T stopped, Z a zombie.
     pub fn state(&self) -> char {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
-        stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+        state(self.pid())
     }
 
-    /// Waits until it is in this state.
+    /// See [`await_state`].
     #[track_caller]
     pub fn await_state(&self, state: char) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.state() != state {
-            assert!(Instant::now() < deadline, "it is {} and not {state}", self.state());
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        await_state(self.pid(), state);
     }
 
     /// The test goes on only if it is there and has not been signalled.
@@ -81,5 +77,35 @@ impl Drop for Sleeper {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// A program of an account's. Whoever runs the tests may ignore signals (nohup does), and would hand that on.
+fn command(account: Account, words: &[&str]) -> Command {
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal").args(words).uid(account.uid()).gid(account.gid()).current_dir("/").env_clear();
+    command
+}
+
+fn await_sleep(pid: u32) {
+    let name = format!("/proc/{pid}/comm");
+    while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    await_state(pid, 'S');
+}
+
+fn state(pid: u32) -> char {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit(") ").next().unwrap().chars().next().unwrap()
+}
+
+/// Waits until a process is in this state.
+#[track_caller]
+pub fn await_state(pid: u32, wanted: char) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while state(pid) != wanted {
+        assert!(Instant::now() < deadline, "it is {} and not {wanted}", state(pid));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::common::{Call, Finished, GREG, Kind, PILOT, Sandbox, Site, Snapshot, finish, pem, put_file, put_link};
+use crate::common::{Call, Finished, GREG, Kind, PILOT, Sandbox, Site, Sleeper, Snapshot};
+use crate::common::{await_state, finish, pem, put_file, put_link};
 use std::fs::{create_dir, hard_link, symlink_metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -11,12 +12,13 @@ use std::time::{Duration, Instant};
 /// How long what is left of a call may take to end by itself.
 const AFTERMATH: Duration = Duration::from_secs(20);
 
-/// The helpers that move data.
+/// The helpers that speak with a target side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Helper {
     Setup,
     Cleanup,
     UpdateProxy,
+    Kill,
 }
 
 /// A sandbox that a helper can be called on.
@@ -28,6 +30,8 @@ pub struct Ground<'s> {
     sandbox_before: Snapshot,
     /// What S becomes when setup has handed it over, or what the pilot had parked before the other calls.
     parked_before: Option<Snapshot>,
+    /// Of the job: the number of the process that is to be killed, and its parent.
+    family: Option<(Sleeper, u32)>,
 }
 
 /// Why an invariant does not hold.
@@ -41,7 +45,7 @@ impl<'s> Ground<'s> {
         sandbox.finish_directory("", 0o755);
         if helper == Helper::Setup {
             let sandbox_before = sandbox.snapshot();
-            return Ground { helper, site, sandbox, sandbox_before, parked_before: None };
+            return Ground { helper, site, sandbox, sandbox_before, parked_before: None, family: None };
         }
         site.setup(&sandbox).run().expect_quiet();
         put_file(GREG, &sandbox.path.join("output"), b"what the job computed", 0o644);
@@ -51,7 +55,8 @@ impl<'s> Ground<'s> {
         finish(GREG, &sandbox.path.join("results"), 0o755);
         finish(GREG, &sandbox.path, 0o755);
         let parked_before = Some(Snapshot::of(&sandbox.parked));
-        Ground { helper, site, sandbox_before: sandbox.snapshot(), sandbox, parked_before }
+        let family = (helper == Helper::Kill).then(|| Sleeper::start_with_child(GREG));
+        Ground { helper, site, sandbox_before: sandbox.snapshot(), sandbox, parked_before, family }
     }
 
     /// The helper's call.
@@ -63,6 +68,11 @@ impl<'s> Ground<'s> {
                 let new = self.site.private_file("new-proxy", &pem(7));
                 self.site.update_proxy(&self.sandbox, &new)
             }
+            Helper::Kill => {
+                let pid = self.family.as_ref().map_or(0, |(_, child)| *child);
+                // With somewhere to say what went wrong.
+                self.site.kill(&self.sandbox, pid, 15).closed(&[])
+            }
         }
     }
 
@@ -73,6 +83,7 @@ impl<'s> Ground<'s> {
             Helper::Setup => self.judge_setup(struck, again_by_cleanup),
             Helper::Cleanup => self.judge_cleanup(struck),
             Helper::UpdateProxy => self.judge_update_proxy(struck),
+            Helper::Kill => self.judge_kill(struck),
         }?;
         self.nobody_left()?;
         self.no_strangers()
@@ -162,6 +173,26 @@ impl<'s> Ground<'s> {
             require(self.is_new("renewed", &tree.join(&sandbox.proxy), before, owner)?, "not the new proxy")?;
         }
         Ok(())
+    }
+
+    fn judge_kill(&self, struck: &Finished) -> Result<(), Broken> {
+        let Ground { sandbox, sandbox_before: job, .. } = self;
+        let (Some(pilot), Some((parent, child))) = (&self.parked_before, &self.family) else {
+            return Err("nobody to kill".into());
+        };
+        if struck.code == Some(0) {
+            await_state(*child, 'Z');
+        }
+        require(
+            struck.code.is_none_or(|code| [0, 2, 3].contains(&code)),
+            "an exit code that this failure has not got",
+        )?;
+        // One that has ended and is not waited for yet can be signalled again.
+        succeed("kill once more", &self.call().run())?;
+        await_state(*child, 'Z');
+        require(parent.state() == 'S', "another process was signalled")?;
+        same("S", &sandbox.snapshot(), job)?;
+        same("S.condor", &Snapshot::of(&sandbox.parked), pilot)
     }
 
     /// Whether a proxy is the new one, whole; it has to be that or what it was.

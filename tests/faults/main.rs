@@ -201,3 +201,33 @@ fn update_proxy_with_errors_on_the_pilot_side() {
 fn update_proxy_with_errors_on_the_target_side() {
     every_call_fails(Helper::UpdateProxy, Side::Target);
 }
+
+#[test]
+fn kill_killed_on_the_pilot_side() {
+    killed_at_every_call(Helper::Kill, Side::Pilot, Fault::Kill);
+}
+
+#[test]
+fn kill_killed_on_the_target_side() {
+    killed_at_every_call(Helper::Kill, Side::Target, Fault::Kill);
+}
+
+#[test]
+fn kill_with_the_switcher_killed() {
+    killed_at_every_call(Helper::Kill, Side::Switcher, Fault::Kill);
+}
+
+#[test]
+fn kill_killed_on_both_sides() {
+    killed_at_every_call(Helper::Kill, Side::Pilot, Fault::KillAll);
+}
+
+#[test]
+fn kill_with_errors_on_the_pilot_side() {
+    every_call_fails(Helper::Kill, Side::Pilot);
+}
+
+#[test]
+fn kill_with_errors_on_the_target_side() {
+    every_call_fails(Helper::Kill, Side::Target);
+}
