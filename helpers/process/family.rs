@@ -244,6 +244,10 @@ pub fn end(
     while awake && begin.elapsed() < limits::FAMILY_STOP_DEADLINE {
         awake = false;
         for_each_descendant(proc, root, except, |process| {
+            // Each answer can take long: the clock is looked at for every process, here and below.
+            if begin.elapsed() >= limits::FAMILY_STOP_DEADLINE {
+                return Ok(());
+            }
             let known = !stopped.insert(process.identity);
             if known && !process.runs() {
                 return Ok(());
@@ -263,7 +267,8 @@ pub fn end(
     while empty_looks < limits::FAMILY_EMPTY_LOOKS {
         let mut news = false;
         let left = for_each_descendant(proc, root, except, |process| {
-            if !killed.contains(&process.identity)
+            if begin.elapsed() < limits::FAMILY_KILL_DEADLINE
+                && !killed.contains(&process.identity)
                 && let Sent::Delivered = send(proc, process, Signal::KILL, &mut signal)?
             {
                 killed.insert(process.identity);
@@ -399,6 +404,27 @@ mod tests {
         assert!(root.try_wait().unwrap().is_none());
         end(proc().as_fd(), root.id(), 0, plain).unwrap();
         assert!(root.wait().unwrap().success());
+    }
+
+    #[test]
+    fn slow_answers_do_not_stretch_the_deadlines() {
+        const MEMBERS: u32 = 20;
+        let script = format!("for n in $(seq {MEMBERS}); do sleep 600 & done; echo; wait");
+        let mut root = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+        BufReader::new(root.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+        let pause = crate::limits::FAMILY_KILL_DEADLINE / 10;
+        let slow = |process: BorrowedFd<'_>, signal: u8| {
+            std::thread::sleep(pause);
+            plain(process, signal)
+        };
+        let begin = std::time::Instant::now();
+        let ended = end(proc().as_fd(), root.id(), 0, slow);
+        let took = begin.elapsed();
+        end(proc().as_fd(), root.id(), 0, plain).unwrap();
+        root.wait().unwrap();
+        assert!(ended.is_err());
+        let most = crate::limits::FAMILY_STOP_DEADLINE + crate::limits::FAMILY_KILL_DEADLINE;
+        assert!(took < most + 3 * pause, "{took:?}");
     }
 
     #[test]
