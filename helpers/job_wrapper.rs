@@ -133,7 +133,8 @@ pub struct Start {
 /// # Errors
 /// Where no fresh socket can be had; it is said on the first one, too.
 pub fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
-    receive(&mut channel, names).or_else(|failure| match channel.read_on() {
+    let agreed = names.iter().filter(|name| **name == PASSED).count().saturating_add(1);
+    receive(&mut channel, names).or_else(|failure| match channel.read_on(agreed) {
         Some(fresh) => Ok(Start { fresh, received: Err(failure) }),
         None => {
             let _ = channel.explain(&failure.to_string());

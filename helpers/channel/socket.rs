@@ -34,6 +34,8 @@ pub struct Channel {
     until: Instant,
     /// The last stream socket that came with what is not of the agreed form: perhaps the fresh one.
     stray: Option<OwnedFd>,
+    /// How many descriptors have come, or were missing where one was due.
+    passed: usize,
 }
 
 /// What is wrong with the channel.
@@ -80,7 +82,7 @@ impl Channel {
         }
         let now = Instant::now();
         let until = now.checked_add(limits::CHANNEL_DEADLINE).unwrap_or(now);
-        Ok(Channel { socket, until, stray: None })
+        Ok(Channel { socket, until, stray: None, passed: 0 })
     }
 
     fn wait(&self, events: PollFlags) -> Result<(), Trouble> {
@@ -149,6 +151,8 @@ impl Channel {
     pub fn read_descriptor(&mut self) -> Result<OwnedFd, Trouble> {
         let mut byte = [0_u8];
         let mut received = self.receive(&mut byte)?;
+        let missing = received.descriptors.is_empty() && !received.truncated;
+        self.passed = self.passed.saturating_add(usize::from(missing));
         let what = match (received.count, received.descriptors.len(), received.truncated) {
             (0, ..) => return Err(Trouble::Closed),
             (_, 0, true) => "a message does not fit, because no descriptor is free",
@@ -165,7 +169,7 @@ impl Channel {
     ///
     /// # Errors
     /// When there is.
-    pub fn expect_no_more(&self) -> Result<(), Trouble> {
+    pub fn expect_no_more(&mut self) -> Result<(), Trouble> {
         let something_came = wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO)?;
         if something_came && self.receive(&mut [0]).is_ok_and(|received| received.count > 0) {
             return Err(Trouble::Malformed("there is more than was agreed"));
@@ -174,12 +178,14 @@ impl Channel {
     }
 
     /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants to hear of it. That is
-    /// the last stream socket to come; `None` when none came.
-    pub fn read_on(&mut self) -> Option<Channel> {
+    /// the last stream socket to come; `None` when none came. `agreed` is how many messages with descriptors were to come in all: before that
+    /// many, a socket may be one of the job's streams.
+    pub fn read_on(&mut self, agreed: usize) -> Option<Channel> {
         let mut room = [0_u8; DISCARD_BYTES];
         loop {
             let left = self.until.saturating_duration_since(Instant::now());
-            let patience = if self.stray.is_some() { left.min(QUIET) } else { left };
+            let complete = self.stray.is_some() && self.passed >= agreed;
+            let patience = if complete { left.min(QUIET) } else { left };
             if patience.is_zero() || !wait_for(self.socket.as_fd(), PollFlags::IN, patience).unwrap_or(false) {
                 break;
             }
@@ -196,7 +202,7 @@ impl Channel {
     }
 
     /// What comes in one piece. The kernel ends a piece with the bytes of the first message that has descriptors.
-    fn receive(&self, room: &mut [u8]) -> Result<Received, Trouble> {
+    fn receive(&mut self, room: &mut [u8]) -> Result<Received, Trouble> {
         loop {
             let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
             let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -211,6 +217,7 @@ impl Channel {
                         }
                     }
                     let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+                    self.passed = self.passed.saturating_add(descriptors.len().max(usize::from(truncated)));
                     return Ok(Received { count: received.bytes, descriptors, truncated });
                 }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
