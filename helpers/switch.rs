@@ -6,6 +6,7 @@ use crate::connection::{self, Connection, Packet, wait_for};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
+use crate::sys;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -125,6 +126,7 @@ pub fn beside_self(program: Program) -> Outcome<Vec<u8>> {
 /// the switcher printed.
 pub fn switch(request: &Request) -> Outcome<Switched> {
     let peer = beside_self(Program::Peer)?;
+    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
     let mut tries_left = request.retries;
     let mut pause = Duration::from_secs(request.delay.into());
     loop {
@@ -153,6 +155,10 @@ fn jitter(seconds: u32) -> Duration {
 /// One try. The inner error is a refusal that may pass.
 fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>> {
     let (ours, theirs) = connection::pair().or_fail(|| "cannot make a socket pair")?;
+    // Only a sandbox that comes back brings descriptors.
+    if request.operation != Operation::Cleanup {
+        sys::refuse_descriptors(ours.as_fd());
+    }
     let (output, printed_to) =
         rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_fail(|| "cannot make a pipe")?;
     rustix::io::ioctl_fionbio(&output, true).or_fail(|| "cannot make a pipe")?;

@@ -11,7 +11,7 @@ pub use terminal::{drop_terminal, leave_terminal};
 
 use core::time::Duration;
 use rustix::process::{Resource, Rlimit};
-use std::ffi::{CStr, CString, c_char, c_long};
+use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 
@@ -71,6 +71,38 @@ pub fn cancel_timers() {
         // nothing because the third argument is null.
         unsafe { libc::syscall(libc::SYS_setitimer, c_long::from(timer), off.as_ptr(), core::ptr::null::<u64>()) };
     }
+}
+
+/// Leaves the session keyring of the caller for a new, empty one: whoever possesses a keyring reads the keys in it, whatever account
+/// it becomes later. Where the kernel has no keyrings or a filter refuses them, there is none to be used later, either.
+///
+/// # Errors
+/// When the account may have no more keyrings.
+pub fn leave_session_keyring() -> io::Result<()> {
+    const JOIN_SESSION_KEYRING: c_long = 1;
+    // SAFETY: takes a number and a null pointer: a keyring without a name.
+    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, core::ptr::null::<c_char>()) };
+    match io::Error::last_os_error() {
+        error if joined < 0 && error.raw_os_error() == Some(libc::EDQUOT) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Lets no descriptor arrive at a UNIX socket: whoever sends one gets EPERM. Already dropping one can wait for ever, for the server of a file
+/// that is in the queue of a socket that is in a message. Before Linux 6.16 there is no such option, and nothing happens.
+pub fn refuse_descriptors(socket: BorrowedFd<'_>) {
+    const SO_PASSRIGHTS: c_int = 83;
+    let no: c_int = 0;
+    // SAFETY: the kernel reads one int, which lives through the call.
+    unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            size_of::<c_int>() as u32,
+        )
+    };
 }
 
 /// The limit on a resource. (rustix takes for granted that no filter refuses to tell, and uses what is in memory then.)
