@@ -23,7 +23,8 @@ use crate::sandbox::wire::{Message, Totals};
 use crate::sandbox::{merge, proxy};
 use crate::switch::{Operation, Request, Switched, switch};
 use crate::sys;
-use rustix::fs::{RenameFlags, renameat_with};
+use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
+use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
@@ -69,7 +70,7 @@ enum State {
     Leftover,
     /// The job's sandbox is there to be taken back.
     WithTarget,
-    /// The job's sandbox has gone; the pilot's own directory is still parked.
+    /// The job's sandbox has gone, and if there is something at its name, it is no directory; the pilot's own one is still parked.
     Missing,
 }
 
@@ -116,6 +117,7 @@ fn state(place: &Place) -> Outcome<State> {
     match (sandbox, parked) {
         (Some(sandbox), None) if own(&sandbox) => Ok(State::TakenBack),
         (None, Some(parked)) if own(&parked) => Ok(State::Missing),
+        (Some(sandbox), Some(parked)) if own(&parked) && !sandbox.is_directory() => Ok(State::Missing),
         // A switcher that stays in one account: both are ours, but the Starter sits in its own.
         (Some(sandbox), Some(parked)) if own(&sandbox) && own(&parked) => {
             if place.is_working_directory(&parked) {
@@ -140,8 +142,16 @@ fn state(place: &Place) -> Outcome<State> {
 
 /// The job has removed or moved its sandbox: at least the Starter gets its own back. Gives what is to be reported.
 fn restore(place: &Place) -> Outcome<Failure> {
-    renameat_with(&place.parent, place.parked.c_str(), &place.parent, place.name.c_str(), RenameFlags::NOREPLACE)
-        .or_fail(|| format!("cannot rename {} to {}", place.parked, place.name))?;
+    let (parent, name, parked) = (&place.parent, place.name.c_str(), place.parked.c_str());
+    match renameat_with(parent, parked, parent, name, RenameFlags::NOREPLACE) {
+        Err(Errno::EXIST) => {
+            place.exchange()?;
+            // A link, a FIFO or a file, which the job or somebody else has put there.
+            unlinkat(parent, parked, AtFlags::empty())
+        }
+        other => other,
+    }
+    .or_fail(|| format!("cannot rename {} to {}", place.parked, place.name))?;
     Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", place.name)))
 }
 
@@ -208,7 +218,7 @@ fn receive_and_exchange(
         Progress::new("taking the sandbox back"),
         proof,
     )?;
-    staging.merge()?;
+    staging.merge(proxy)?;
     place.exchange()?;
     let told = connection
         .send(&Message::Complete(received.totals).encode(), &[])

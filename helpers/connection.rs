@@ -60,6 +60,9 @@ impl Display for Broken {
             Broken::Closed => f.write_str("the other side has ended before its work was done"),
             Broken::Late => f.write_str("the other side did not answer in time"),
             Broken::Malformed(what) => write!(f, "the other side broke the protocol: {what}"),
+            Broken::System(Errno::TOOMANYREFS) => {
+                f.write_str("too many descriptors of this account are under way between its processes (RLIMIT_NOFILE)")
+            }
             Broken::System(errno) => write!(f, "the socket failed: {errno}"),
         }
     }
@@ -225,7 +228,7 @@ impl Connection {
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
                 // The limit counts the descriptors under way of all processes of this account: wait for the others.
-                Err(Errno::TOOMANYREFS) if started.elapsed() < self.silence => std::thread::sleep(IN_FLIGHT_PAUSE),
+                Err(Errno::TOOMANYREFS) if started.elapsed() < self.silence => pause(IN_FLIGHT_PAUSE),
                 Err(errno) => return Err(errno.into()),
             }
         }
@@ -272,9 +275,15 @@ impl Connection {
                 packet.descriptors.extend(descriptors.map(Handed::new));
             }
         }
+        let room = packet.control_bytes > 0;
         // The buffer is rounded up, so that one more than the most may still have fitted.
         if received.flags.contains(ReturnFlags::CTRUNC) || packet.descriptors.len() > PACKET_DESCRIPTORS {
+            let some_fitted = packet.descriptors.len() < PACKET_DESCRIPTORS;
             packet.refuse_descriptors();
+            // Where there was room for more, this process may not open more.
+            if room && some_fitted {
+                return Err(Broken::System(Errno::MFILE));
+            }
             return Err(Broken::Malformed("more descriptors in a packet than there is room for"));
         }
         if received.flags.contains(ReturnFlags::TRUNC) {
@@ -321,6 +330,11 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// Does nothing for a while, with a call that every profile has.
+pub fn pause(duration: Duration) {
+    let _ = poll(&mut [], Timespec::try_from(duration).ok().as_ref());
 }
 
 /// Waits for one of `events` on `fd`, or for its end; false when `patience` is used up.

@@ -46,6 +46,10 @@ pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 
+/// How long a process may keep others from opening files by leases (`fcntl(2)`, F_SETLEASE), in one copy. The kernel takes a lease away after
+/// 45 seconds (`/proc/sys/fs/lease-break-time`); shorter than [`SILENCE_DEADLINE`].
+pub const LEASE_DEADLINE: Duration = Duration::from_secs(60);
+
 /// How long one system call of a receiver may take, whole seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
 pub const STUCK_DEADLINE: Duration = Duration::from_secs(300);
 

@@ -236,6 +236,11 @@ fn await_commit(connection: &Connection) -> Result<(), Broken> {
 fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     let site = receive_site(connection)?;
     let Site { parent, name, proxy, remove_only, .. } = &site;
+    let is_own = || Metadata::at(parent, name.c_str()).is_ok_and(|found| found.owner == geteuid().as_raw());
+    if *remove_only && !is_own() {
+        // Removed already; anybody may have the name since.
+        return connection.send(&Message::Done.encode(), &[]).or_fail(|| "cannot answer the pilot side");
+    }
     let tree = open_own(&site, if *remove_only { CHANGE } else { LIST })?;
     let proof = confine(
         &phase::CLEANUP_TARGET,

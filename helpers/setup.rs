@@ -23,7 +23,7 @@ use crate::sandbox::{proxy, report};
 use crate::switch::{Operation, Request, switch};
 use crate::sys;
 use rustix::process::geteuid;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -63,7 +63,8 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     }
     let home = place.open_home(&place.name)?;
     let _held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
-    proxy::open(home.directory.as_fd(), &arguments.proxy)?;
+    let proxy = proxy::open(home.directory.as_fd(), &arguments.proxy)?;
+    let copy = proxy::nameless_copy(home.directory.as_fd(), &proxy)?;
 
     let switched = switch(&Request {
         switcher: arguments.switcher.clone(),
@@ -74,7 +75,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     })?;
     sys::ignore_write_signals();
     program::raise_descriptor_limit();
-    let handed_over = hand_over(&switched.connection, &place, home, &arguments.proxy, may_lack);
+    let handed_over = hand_over(&switched.connection, &place, home, (&arguments.proxy, copy.as_ref()), may_lack);
     let (totals, left_out) = switched.conclude(handed_over)?;
     report::finished(Program::Setup, &totals, &left_out, arguments.json);
     Ok(ExitCode::SUCCESS)
@@ -89,7 +90,11 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
     let Some(parked) = place.look(&place.parked)? else { return Ok(false) };
     // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.
     let is_own = parked.owner == own;
-    if is_own && parked.is_directory() && (sandbox.owner != own || place.is_working_directory(&parked)) {
+    if is_own
+        && parked.is_directory()
+        && sandbox.is_directory()
+        && (sandbox.owner != own || place.is_working_directory(&parked))
+    {
         return Ok(true);
     }
     if !is_own || parked.mode & crate::peer::UNFINISHED != 0 {
@@ -114,7 +119,7 @@ fn hand_over(
     connection: &Connection,
     place: &Place,
     home: Opened,
-    proxy: &Component,
+    (proxy, copy): (&Component, Option<&OwnedFd>),
     may_lack: MayLack,
 ) -> Outcome<(Totals, Vec<LeftOut>)> {
     let own = rustix::io::fcntl_dupfd_cloexec(&home.directory, 3).or_fail(|| "cannot duplicate a descriptor")?;
@@ -128,7 +133,8 @@ fn hand_over(
     )?;
     handover::ask(connection, place, &place.parked, proxy, false, &[])?;
     handover::expect(connection, &Message::Ready, &proof)?;
-    let sent = send_tree(connection, home, Tree::Inputs, Progress::new("handing the sandbox over"), &proof)?;
+    let tree = Tree::Inputs(copy.map(|copy| (proxy, copy.as_fd())));
+    let sent = send_tree(connection, home, tree, Progress::new("handing the sandbox over"), &proof)?;
     place.exchange()?;
     // From here on it is done. The target side only has to know that it may go, and looks at the names if it hears nothing.
     let _ = connection.send(&Message::Commit.encode(), &[]);

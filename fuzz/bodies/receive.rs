@@ -225,7 +225,6 @@ pub fn target(data: &[u8]) {
         Ok(received) => {
             assert!(received.mode.as_raw_mode() & !0o755 == 0 && received.mode.as_raw_mode() & 0o700 == 0o700);
             received.left_out.iter().for_each(|left_out| assert_fit_to_be_shown(&left_out.path));
-            found.retain(|path, seen| sender.from_pilot || before_home.get(path) != Some(seen));
             check_totals(&found, &received.totals);
             for (path, seen) in &found {
                 let own_kind = matches!(seen.kind, FileType::RegularFile | FileType::Directory | FileType::Symlink);
@@ -273,7 +272,7 @@ fn take_back(connection: &Connection, home: &OwnedFd, rules: CleanupRules) -> Ou
         let staging = merge::Staging::make(home.as_fd())?;
         let from = From::Target(&proxy, rules);
         let received = receive_tree(connection, staging.tree(), from, Progress::none(), proof)?;
-        staging.merge().map(|()| received)
+        staging.merge(&proxy).map(|()| received)
     })
 }
 

@@ -52,7 +52,7 @@ pub fn target(data: &[u8]) {
         core::iter::from_fn(|| (!input.is_empty()).then(|| answer(&mut input, entries))).take(32).collect();
     let (first, last) = answers.split_at(early.min(answers.len()));
     let proxy = Component::new(PROXY).expect("a name");
-    let what = if results { Tree::Results(&proxy) } else { Tree::Inputs };
+    let what = if results { Tree::Results(&proxy) } else { Tree::Inputs(None) };
     let phase = if results { &CLEANUP_TARGET } else { &SETUP_PILOT };
     let path = CString::new(root.as_os_str().as_bytes()).expect("no NUL");
     let opened = open_directory(CWD, &path, LIST).expect("the tree");

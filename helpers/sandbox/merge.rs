@@ -82,22 +82,30 @@ impl<'d> Staging<'d> {
         &self.tree
     }
 
-    /// Moves the tree's entries into the pilot's directory, each in the place of what had the same name, and removes the rest.
+    /// Puts the tree's entries in the place of all that is in the pilot's directory but its proxy, and removes the rest.
+    ///
+    /// What was there has come back before, in a call that was interrupted, and the job may have removed it since; or setup could not remove
+    /// it, and it can be moved no more than removed.
     ///
     /// # Errors
     /// The kernel's; then a part of the tree, or what it replaced, may still be in the staging directory.
-    pub fn merge(self) -> Outcome {
-        for_each_entry(self.tree.as_fd(), |name| {
-            match renameat_with(&self.tree, name, self.home, name, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => {
-                    renameat(self.home, name, &self.replaced, name)?;
-                    renameat(&self.tree, name, self.home, name)?;
-                }
-                other => other?,
+    pub fn merge(self, proxy: &Component) -> Outcome {
+        let moved = for_each_entry(self.home, |name| {
+            if name == proxy.c_str() || name == self.name.c_str() {
+                return Ok(false);
             }
-            Ok(true)
-        })
-        .or_fail(|| "cannot move the sandbox's content to its place")?;
+            match renameat(self.home, name, &self.replaced, name) {
+                Err(Errno::PERM | Errno::ACCESS | Errno::BUSY) => Ok(false),
+                other => other.map(|()| true),
+            }
+        });
+        moved
+            .and_then(|()| {
+                for_each_entry(self.tree.as_fd(), |name| {
+                    renameat_with(&self.tree, name, self.home, name, RenameFlags::NOREPLACE).map(|()| true)
+                })
+            })
+            .or_fail(|| "cannot move the sandbox's content to its place")?;
         // What is left here would be an output of the job's in the Starter's eyes.
         self.remove().or_fail(|| "cannot remove the place of the incoming sandbox")
     }

@@ -2,16 +2,16 @@
 
 #![forbid(unsafe_code)]
 
-use crate::limits;
+use crate::limits::{self, INLINE_BYTES};
 use crate::outcome::{Failure, OrFail, Outcome};
 use crate::sandbox::component::Component;
 use crate::sandbox::content::{Copier, Uncopied};
 use crate::sandbox::metadata::Metadata;
 use core::convert::Infallible;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that it can only be
 /// ours: a regular file of this account with one name, not open to group or others, 1 byte to [`limits::PROXY_BYTES`] long.
@@ -41,6 +41,42 @@ pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
     Err(Failure::permanent(format_args!("the proxy {name} {complaint}")))
 }
 
+/// A copy of `proxy`, a file that [`open`] accepted in `directory`, without a name and open for reading; `None` if it is small enough to travel as
+/// bytes.
+///
+/// The pilot's helpers keep each other away by a lock on the pilot's own file: nobody else may get hold of that.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn nameless_copy(directory: BorrowedFd<'_>, proxy: &OwnedFd) -> Outcome<Option<OwnedFd>> {
+    let context = || "cannot copy the proxy (the file system must know O_TMPFILE)";
+    let source = Metadata::of(proxy).or_fail(context)?;
+    if usize::try_from(source.size).is_ok_and(|size| size <= INLINE_BYTES) {
+        return Ok(None);
+    }
+    let flags = OFlags::RDWR | OFlags::TMPFILE | OFlags::CLOEXEC;
+    let own = openat(directory, c".", flags, Mode::RUSR | Mode::WUSR).or_fail(context)?;
+    fill(directory, proxy, &own, &source, context)?;
+    rustix::fs::futimens(&own, &source.mtime.into()).or_fail(context)?;
+    let magic = format!("/proc/self/fd/{}", own.as_raw_fd());
+    openat(CWD, magic.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(context).map(Some)
+}
+
+fn fill(
+    directory: BorrowedFd<'_>,
+    from: &OwnedFd,
+    to: &OwnedFd,
+    source: &Metadata,
+    context: impl Fn() -> &'static str,
+) -> Outcome {
+    match Copier::new(directory).copy(from.as_fd(), to.as_fd(), source, |_| Ok::<(), Infallible>(())) {
+        Ok(()) => Ok(()),
+        Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),
+        Err(Uncopied::Changed) => Err(Failure::permanent("the proxy changed while it was copied")),
+        Err(Uncopied::Stopped(never)) => match never {},
+    }
+}
+
 /// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
 pub const STAGED_NAME: &CStr = c".glexec-new-proxy";
 
@@ -68,13 +104,7 @@ impl<'d> Staged<'d> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let own = openat(directory, STAGED_NAME, flags, Mode::RUSR | Mode::WUSR).or_fail(context)?;
         let staged = Staged { directory, installed: false };
-        let copied = Copier::new(directory).copy(content.as_fd(), own.as_fd(), &source, |_| Ok::<(), Infallible>(()));
-        match copied {
-            Ok(()) => Ok(staged),
-            Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),
-            Err(Uncopied::Changed) => Err(Failure::permanent("the new proxy changed while it was copied")),
-            Err(Uncopied::Stopped(never)) => match never {},
-        }
+        fill(directory, content, &own, &source, context).map(|()| staged)
     }
 
     /// Puts it in the place of `name`, atomically. A link that is there is replaced, not followed.

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::Confined;
-use crate::connection::{Broken, Connection, PACKET_BYTES, Packet, quoted};
+use crate::connection::{Broken, Connection, PACKET_BYTES, Packet, pause, quoted};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
@@ -14,6 +14,7 @@ use crate::sandbox::report::{LeftOut, Report};
 use crate::sandbox::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
 use crate::sandbox::wire::{Message, Reason, Record, Totals};
 use core::mem::MaybeUninit;
+use core::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, fchmod, openat, readlinkat_raw, seek};
 use rustix::io::{Errno, pread};
 use std::ffi::CStr;
@@ -25,6 +26,9 @@ const BATCH: usize = 32;
 
 /// Room for the directory entries of one read.
 const ENTRIES_BYTES: usize = 8 * 1024;
+
+/// How long to wait before a file is opened again on which somebody has a lease.
+const LEASE_PAUSE: Duration = Duration::from_millis(50);
 
 /// Never through a link, never waiting, never becoming anybody's terminal.
 const FILE: OFlags =
@@ -43,8 +47,8 @@ struct Resume {
 /// What is sent.
 #[derive(Clone, Copy)]
 pub enum Tree<'a> {
-    /// What a job is to have: all of it, or nothing.
-    Inputs,
+    /// What a job is to have: all of it, or nothing. The proxy with this name at its top travels as this copy, if there is one.
+    Inputs(Option<(&'a Component, BorrowedFd<'a>)>),
     /// What a job left: all but the proxy with this name at its top. What another account put there so that the job could not read
     /// it is no reason to lose the rest.
     Results(&'a Component),
@@ -63,6 +67,8 @@ struct Sender<'a> {
     report: Report,
     progress: Progress,
     verdict: Packet,
+    /// How long leases may still be waited for.
+    lease_patience: Duration,
 }
 
 /// What one entry asks the walk to do.
@@ -100,6 +106,7 @@ pub fn send_tree(
         report: Report::default(),
         progress,
         verdict: Packet::without_descriptors(),
+        lease_patience: limits::LEASE_DEADLINE,
     };
     let sent = sender.send_all().and_then(|()| {
         let end = Record::End { entries: sender.entries, mode: found.mode, mtime: found.mtime };
@@ -168,13 +175,13 @@ impl Sender<'_> {
         matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && proxy.c_str() == name)
     }
 
-    /// Whether `name`, which could not be opened, may be left out.
+    /// Whether `name`, which could not be opened, may be left out: its owner denies it, or holds a lease on it.
     fn may_leave_out(&self, name: &CStr, errno: Errno) -> bool {
         let foreign = || {
             Metadata::at(self.walk.directory(), name)
                 .is_ok_and(|found| found.owner != rustix::process::geteuid().as_raw())
         };
-        matches!(self.tree, Tree::Results(_)) && errno == Errno::ACCESS && foreign()
+        matches!(self.tree, Tree::Results(_)) && matches!(errno, Errno::ACCESS | Errno::AGAIN) && foreign()
     }
 
     fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
@@ -214,14 +221,31 @@ impl Sender<'_> {
     }
 
     fn file(&mut self, name: &CStr, component: Component) -> Outcome {
+        if let Tree::Inputs(Some((proxy, copy))) = self.tree
+            && self.walk.depth() == 0
+            && *proxy == component
+        {
+            let copy = rustix::io::fcntl_dupfd_cloexec(copy, 3).or_fail(|| "cannot duplicate a descriptor")?;
+            return self.add(&Record::File { name: component }, Some(copy));
+        }
         // Should it have been swapped for something else since it was listed, the receiver sees that.
-        let file = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
-            Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
-                self.flush()?;
-                openat(self.walk.directory(), name, FILE, Mode::empty())
+        let file = loop {
+            let opened = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
+                Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
+                    self.flush()?;
+                    openat(self.walk.directory(), name, FILE, Mode::empty())
+                }
+                Err(Errno::ACCESS) => self.closed_file(name),
+                other => other,
+            };
+            // Somebody has a lease on it, who is told to give it up.
+            match (opened, self.lease_patience.checked_sub(LEASE_PAUSE)) {
+                (Err(Errno::AGAIN), Some(left)) if !self.may_leave_out(name, Errno::AGAIN) => {
+                    self.lease_patience = left;
+                    pause(LEASE_PAUSE);
+                }
+                (other, _) => break other,
             }
-            Err(Errno::ACCESS) => self.closed_file(name),
-            other => other,
         };
         let file = match file {
             Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(component, Reason::Unreadable),
@@ -241,7 +265,7 @@ impl Sender<'_> {
     fn small_file(&mut self, name: Component, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
         let mut room = core::mem::take(&mut self.content);
         let wanted = room.get_mut(..size.saturating_add(1)).unwrap_or_default();
-        // One read is one state of the file; a byte more than it had would show that it grows.
+        // A byte more than it had would show that it grows.
         let count = loop {
             match pread(file, &mut *wanted, 0) {
                 Err(Errno::INTR) => {}
@@ -249,7 +273,8 @@ impl Sender<'_> {
             }
         };
         let count = count.map_err(|errno| self.unreadable(&name, errno))?;
-        if count != size {
+        let now = Metadata::of(file).map_err(|errno| self.unreadable(&name, errno))?;
+        if count != size || !now.has_content_of(found) {
             let shown = self.report.shown(&name);
             return Err(Failure::permanent(format_args!(
                 "the file {shown} changed while it was copied; stop what still writes to the sandbox"
@@ -267,7 +292,13 @@ impl Sender<'_> {
     }
 
     fn unreadable(&self, name: &Component, errno: Errno) -> Failure {
-        Failure::permanent(format_args!("cannot read {}: {errno}", self.report.shown(name)))
+        let shown = self.report.shown(name);
+        match errno {
+            Errno::AGAIN => {
+                Failure::permanent(format_args!("cannot read {shown}: a process keeps a lease on it; end it"))
+            }
+            other => Failure::permanent(format_args!("cannot read {shown}: {other}")),
+        }
     }
 
     /// Opens a file of ours that denies even its owner, and closes it up again at once.

@@ -77,7 +77,7 @@ fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
 #[test]
 fn what_a_real_copy_says_is_received_step_by_step() {
     let proxy = Component::new(receive::PROXY.as_bytes()).unwrap();
-    for (name, first, what) in [("cleanup", 0, Tree::Results(&proxy)), ("setup", 1, Tree::Inputs)] {
+    for (name, first, what) in [("cleanup", 0, Tree::Results(&proxy)), ("setup", 1, Tree::Inputs(None))] {
         let mut steps = vec![first];
         for packet in packets_of_a_real_tree(&what) {
             keep("messages", name, &packet, messages::target);
