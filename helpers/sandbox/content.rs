@@ -70,21 +70,18 @@ impl Copier {
     ) -> Result<(), Uncopied<E>> {
         let small = usize::try_from(source.size).is_ok_and(|size| size < BUFFER_BYTES);
         if small && source.stored >= source.size {
-            // One read is one state of the file: nothing needs to be compared afterwards but its length.
             let count = self.read_small(from, source.size)?;
             if u64::try_from(count) != Ok(source.size) {
                 return Err(Uncopied::Changed);
             }
             write_all(to, self.buffer.get(..count).unwrap_or_default(), 0)?;
-            return step(source.size).map_err(Uncopied::Stopped);
-        }
-        if !self.cloned(from, to, source.size) {
+            step(source.size).map_err(Uncopied::Stopped)?;
+        } else if !self.cloned(from, to, source.size) {
             self.copy_extents(from, to, source.size, &mut step)?;
         } else {
             step(source.stored).map_err(Uncopied::Stopped)?;
         }
-        let now = Metadata::of(from)?;
-        if (now.size, now.mtime) == (source.size, source.mtime) { Ok(()) } else { Err(Uncopied::Changed) }
+        if Metadata::of(from)?.has_content_of(source) { Ok(()) } else { Err(Uncopied::Changed) }
     }
 
     /// Reads a file of `size` bytes, and one more if there is one.
@@ -128,17 +125,16 @@ impl Copier {
     ) -> Result<(), Uncopied<E>> {
         let mut at = 0_u64;
         while at < size {
-            let start = match seek(from, SeekFrom::Data(at)) {
-                Ok(start) => start,
+            let (start, end) = match seek(from, SeekFrom::Data(at)) {
+                Ok(start) => (start, seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size)),
                 Err(Errno::NXIO) => break,
                 // The file system knows nothing of holes: all is data.
-                Err(Errno::INVAL | Errno::OPNOTSUPP) => at,
+                Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, size),
                 Err(errno) => return Err(errno.into()),
             };
-            let end = seek(from, SeekFrom::Hole(start)).unwrap_or(size).min(size);
-            // A source that is cut or punched meanwhile could give an extent that does not go forward.
+            // A source that is cut or punched meanwhile can give an extent that does not go forward.
             if start < at || end <= start {
-                break;
+                return Err(Uncopied::Changed);
             }
             at = start;
             while at < end {

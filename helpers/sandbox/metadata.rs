@@ -57,6 +57,11 @@ impl Metadata {
         self.identity.0
     }
 
+    /// Whether the content is what it was at an `earlier` look, as far as size and time of modification tell.
+    pub fn has_content_of(&self, earlier: &Metadata) -> bool {
+        (self.size, self.mtime) == (earlier.size, earlier.mtime)
+    }
+
     /// Whether it is a directory.
     pub fn is_directory(&self) -> bool {
         self.kind == FileType::Directory

@@ -358,11 +358,15 @@ impl Receiver<'_> {
     fn create(&mut self, name: &Component, mode: Mode) -> Outcome<OwnedFd> {
         let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start.
-        let own = openat(self.walk.directory(), name.c_str(), flags, mode).map_err(|errno| unmade(self, errno))?;
-        if self.own_kind.is_none() {
+        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start. The first one
+        // is asked for with every bit that any can have, to see whether one is taken away.
+        let first = self.own_kind.is_none();
+        let asked = if first { mode_of(KEPT_MODE) } else { mode };
+        let own = openat(self.walk.directory(), name.c_str(), flags, asked).map_err(|errno| unmade(self, errno))?;
+        if first {
             let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
-            self.own_kind = Some(OwnKind { device: made.device(), exact: mode_of(made.mode) == mode });
+            self.own_kind = Some(OwnKind { device: made.device(), exact: made.mode == KEPT_MODE });
+            fchmod(&own, mode).map_err(|errno| unmade(self, errno))?;
         }
         Ok(own)
     }
@@ -402,7 +406,7 @@ impl Receiver<'_> {
         match linkat(index, key.as_c_str(), self.walk.directory(), name.c_str(), AtFlags::empty()) {
             Ok(()) => {
                 let same = Metadata::at(index, &key).map_err(unlinked)?;
-                if (same.size, same.mtime) == (source.size, source.mtime) {
+                if same.has_content_of(source) {
                     return Ok(true);
                 }
                 Err(self.changed(name))
