@@ -3,10 +3,11 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::SandboxArguments;
+use crate::attendant::attend;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
 use crate::confine::{Confined, confine};
-use crate::connection::{Connection, Handed};
+use crate::connection::Connection;
 use crate::handover;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome, Program};
@@ -53,12 +54,10 @@ Exit codes: 0 done, 1 anything else.
 
 /// The program.
 pub fn main() -> ExitCode {
-    let code = program::run(Program::Cleanup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?));
-    if Handed::left_open() {
-        // Whoever reads what this process says is not to wait for the keeper's end.
-        sys::close_standard();
-    }
-    code
+    program::run(Program::Cleanup, HELP, |arguments| {
+        let arguments = SandboxArguments::parse(arguments)?;
+        attend(Program::Cleanup, || work(&arguments))
+    })
 }
 
 /// What an earlier call has left to do.
@@ -74,8 +73,7 @@ enum State {
     Missing,
 }
 
-fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
-    program::guard_memory()?;
+fn work(arguments: &SandboxArguments) -> Outcome {
     let policy = Policy::load()?;
     let place = Place::find(&arguments.sandbox)?;
     place.require_own_parent()?;
@@ -97,7 +95,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
         }
     };
     report::finished(Program::Cleanup, &totals, &left_out, arguments.json);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Opens the pilot's own directory, keeps other helpers away, and makes sure that none has changed the state before that.
@@ -181,16 +179,12 @@ fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArgum
 fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.parked, arguments)?;
-    let keeper = sys::Keeper::start().or_fail(|| "cannot start a process")?;
     let proof = confine(
         &CLEANUP_PILOT,
         &[Grant { object: home, rights: filling() }, Grant { object: place.parent.as_fd(), rights: renaming() }],
         policy.may_lack,
     )?;
     let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, policy.cleanup, &proof);
-    if !Handed::left_open() {
-        keeper.dismiss();
-    }
     if received.is_err() {
         return switched.conclude(received);
     }

@@ -4,12 +4,12 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::sign_of_life;
 use crate::escape::Escaped;
 use crate::limits;
 use crate::sandbox::metadata::Metadata;
 use core::fmt::{self, Display, Formatter};
 use core::mem::{ManuallyDrop, MaybeUninit};
-use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::FileType;
@@ -33,6 +33,9 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS));
 
 /// How long to wait before descriptors are offered again that the kernel refused because too many are under way.
 const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(5);
+
+/// The longest wait without a sign of life.
+const PIECE: Duration = Duration::from_secs(30);
 
 /// One end of the pair.
 pub struct Connection {
@@ -129,21 +132,16 @@ impl Packet {
 /// A descriptor that the other side has handed over, of whatever it likes.
 ///
 /// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which can be a process of the job
-/// (FUSE). So one that is dropped without having been accepted stays open, also at the end of this process where a [`crate::sys::Keeper`] has it, too.
+/// (FUSE). So one that is dropped without having been accepted stays open until this process ends, for which nobody waits ([`crate::attendant`]).
 pub struct Handed(ManuallyDrop<OwnedFd>);
-
-/// How many have neither been accepted nor refused.
-static OUTSTANDING: AtomicUsize = AtomicUsize::new(0);
 
 impl Handed {
     fn new(descriptor: OwnedFd) -> Self {
-        OUTSTANDING.fetch_add(1, Ordering::Relaxed);
         Handed(ManuallyDrop::new(descriptor))
     }
 
     /// Takes it: closing it waits for nobody.
     pub fn accept(self) -> OwnedFd {
-        OUTSTANDING.fetch_sub(1, Ordering::Relaxed);
         ManuallyDrop::into_inner(self.0)
     }
 
@@ -152,11 +150,6 @@ impl Handed {
         if Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
             drop(self.accept());
         }
-    }
-
-    /// Whether this process has one that must not be closed.
-    pub fn left_open() -> bool {
-        OUTSTANDING.load(Ordering::Relaxed) > 0
     }
 }
 
@@ -334,7 +327,11 @@ impl AsFd for Connection {
 
 /// Does nothing for a while, with a call that every profile has.
 pub fn pause(duration: Duration) {
-    let _ = poll(&mut [], Timespec::try_from(duration).ok().as_ref());
+    let started = Instant::now();
+    while let Some(left) = duration.checked_sub(started.elapsed()) {
+        sign_of_life();
+        let _ = poll(&mut [], Timespec::try_from(left.min(PIECE)).ok().as_ref());
+    }
 }
 
 /// Waits for one of `events` on `fd`, or for its end; false when `patience` is used up.
@@ -344,12 +341,10 @@ pub fn pause(duration: Duration) {
 pub fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, patience: Duration) -> Result<bool, Errno> {
     let started = Instant::now();
     loop {
+        sign_of_life();
         let left = patience.saturating_sub(started.elapsed());
-        let timeout = Timespec {
-            tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: i64::from(left.subsec_nanos()),
-        };
-        match poll(&mut [PollFd::from_borrowed_fd(fd, events)], Some(&timeout)) {
+        match poll(&mut [PollFd::from_borrowed_fd(fd, events)], Timespec::try_from(left.min(PIECE)).ok().as_ref()) {
+            Ok(0) if left > PIECE => {}
             Ok(ready) => return Ok(ready > 0),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),

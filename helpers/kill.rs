@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
+use crate::attendant::attend;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{KILL_PILOT, reading};
 use crate::confine::{Confined, confine};
@@ -102,15 +103,18 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     if arguments.family {
         return end_family(arguments);
     }
-    let KillArguments { switcher, proxy, pid, signal, retries, delay, .. } = arguments;
-    let process = hold(pid)?;
+    // At once, before the number can be another process's.
+    let process = hold(arguments.pid)?;
+    attend(Program::Kill, || signal_one(arguments, &process))
+}
 
-    program::guard_memory()?;
+fn signal_one(arguments: KillArguments, process: &OwnedFd) -> Outcome {
+    let KillArguments { switcher, proxy, pid, signal, retries, delay, .. } = arguments;
     let signaller = Signaller::start(switcher, proxy, retries, delay, &[])?;
     let signalled = signaller.signal(process.as_fd(), signal);
     signaller.end();
     match signalled? {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => Ok(()),
         Err(Errno::PERM) => {
             Err(Failure::permanent(format_args!("process {pid} does not belong to the account that the proxy maps to")))
         }
@@ -120,19 +124,24 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
 }
 
 fn end_family(arguments: KillArguments) -> Outcome<ExitCode> {
-    let KillArguments { switcher, proxy, pid: root, retries, delay, .. } = arguments;
+    let root = arguments.pid;
     if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != root) {
         return Err(Failure::usage(format_args!("PID is {root}; with --family it must be the caller of this program")));
     }
 
-    program::guard_memory()?;
+    let own = std::process::id();
+    attend(Program::Kill, || end_all(arguments, own))
+}
+
+/// Ends what descends from PID but `except`, this program's first process, and what is below it.
+fn end_all(arguments: KillArguments, except: u32) -> Outcome {
+    let KillArguments { switcher, proxy, pid: root, retries, delay, .. } = arguments;
     let proc = openat(CWD, c"/proc", crate::sandbox::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
     let reading = Grant { object: proc.as_fd(), rights: reading() };
     let signaller = Signaller::start(switcher, proxy, retries, delay, &[reading])?;
-    let ended =
-        family::end(proc.as_fd(), root, std::process::id(), |process, signal| signaller.signal(process, signal));
+    let ended = family::end(proc.as_fd(), root, except, |process, signal| signaller.signal(process, signal));
     signaller.end();
-    ended.map(|_| ExitCode::SUCCESS)
+    ended.map(drop)
 }
 
 fn gone(pid: u32) -> Failure {

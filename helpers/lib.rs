@@ -27,6 +27,7 @@
 )]
 
 pub mod argv;
+pub mod attendant;
 pub mod channel;
 pub mod cleanup;
 pub mod confine;

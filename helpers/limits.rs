@@ -50,8 +50,12 @@ pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 /// 45 seconds (`/proc/sys/fs/lease-break-time`); shorter than [`SILENCE_DEADLINE`].
 pub const LEASE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long one system call of a receiver may take, whole seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
-pub const STUCK_DEADLINE: Duration = Duration::from_secs(300);
+/// How long a helper may be without a sign of life, and how long one system call of a receiver may take, whole seconds; longer than
+/// [`SILENCE_DEADLINE`], which covers mere waiting.
+pub const STUCK_DEADLINE: Duration = Duration::from_secs(180);
+
+/// How long a worker that has done its work may take to end before its attendant ends without it.
+pub const WORKER_END_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.
 pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);

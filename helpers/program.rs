@@ -18,14 +18,26 @@ pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome
     match sanitise().and_then(|()| answer(program, help, work)) {
         Ok(code) => code,
         Err(failure) => {
-            report(program, &failure);
-            if failure.kind == Kind::Usage {
+            let is_usage = failure.kind == Kind::Usage;
+            let code = conclude(program, Err(failure));
+            if is_usage {
                 let usage = help.lines().take_while(|line| !line.is_empty());
                 print(&mut std::io::stderr(), usage.map(|line| format!("{line}\n")).collect::<String>().as_bytes());
             }
-            ExitCode::from(exit_code(program, failure.kind))
+            ExitCode::from(code)
         }
     }
+}
+
+/// Says why the work was not done, if so, and gives the exit code.
+pub fn conclude(program: Program, result: Outcome) -> u8 {
+    result.map_or_else(
+        |failure| {
+            report(program, &failure);
+            exit_code(program, failure.kind)
+        },
+        |()| 0,
+    )
 }
 
 fn answer(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> Outcome<ExitCode> {

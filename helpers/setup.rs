@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::SandboxArguments;
+use crate::attendant::attend;
 use crate::confine::confine;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{SETUP_PILOT, removing, renaming};
@@ -50,11 +51,13 @@ Exit codes: 0 done, 1 usage, 2 failed, 3 failed after R retries.
 
 /// The program.
 pub fn main() -> ExitCode {
-    program::run(Program::Setup, HELP, |arguments| work(&SandboxArguments::parse(arguments)?))
+    program::run(Program::Setup, HELP, |arguments| {
+        let arguments = SandboxArguments::parse(arguments)?;
+        attend(Program::Setup, || work(&arguments))
+    })
 }
 
-fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
-    program::guard_memory()?;
+fn work(arguments: &SandboxArguments) -> Outcome {
     let may_lack = Policy::load()?.may_lack;
     let place = Place::find(&arguments.sandbox)?;
     place.require_own_parent()?;
@@ -78,7 +81,7 @@ fn work(arguments: &SandboxArguments) -> Outcome<ExitCode> {
     let handed_over = hand_over(&switched.connection, &place, home, (&arguments.proxy, copy.as_ref()), may_lack);
     let (totals, left_out) = switched.conclude(handed_over)?;
     report::finished(Program::Setup, &totals, &left_out, arguments.json);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.
@@ -104,7 +107,7 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
     Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
 }
 
-fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome<ExitCode> {
+fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
     let home = place.open_home(&place.parked)?;
     let home = home.directory.as_fd();
     let _held = place.lock(home, &arguments.proxy)?;
@@ -112,7 +115,7 @@ fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Out
     confine(&SETUP_PILOT, &[Grant { object: home, rights: removing() }], may_lack)?;
     remove_contents(home, Some(&arguments.proxy)).or_fail(|| format!("cannot empty {}", place.parked))?;
     report::finished(Program::Setup, &Totals::default(), &[], arguments.json);
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
 fn hand_over(

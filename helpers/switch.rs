@@ -139,7 +139,7 @@ pub fn switch(request: &Request) -> Outcome<Switched> {
             return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
         }
         tries_left = tries_left.saturating_sub(1);
-        std::thread::sleep(pause.saturating_add(jitter(request.delay)).min(limits::RETRY_DELAY_MOST));
+        connection::pause(pause.saturating_add(jitter(request.delay)).min(limits::RETRY_DELAY_MOST));
         pause = pause.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
     }
 }

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::argv::Arguments;
+use crate::attendant::attend;
 use crate::confine::landlock::Grant;
 use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};
@@ -50,7 +51,10 @@ const TRIES: (u32, u32) = (0, 0);
 
 /// The program.
 pub fn main() -> ExitCode {
-    program::run(Program::UpdateProxy, HELP, work)
+    program::run(Program::UpdateProxy, HELP, |arguments| {
+        let arguments = UpdateArguments::parse(arguments)?;
+        attend(Program::UpdateProxy, || work(arguments))
+    })
 }
 
 /// What the program is called with.
@@ -83,9 +87,8 @@ impl UpdateArguments {
     }
 }
 
-fn work(arguments: Arguments) -> Outcome<ExitCode> {
-    let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = UpdateArguments::parse(arguments)?;
-    program::guard_memory()?;
+fn work(arguments: UpdateArguments) -> Outcome {
+    let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = arguments;
     // A file size limit is an error to report, not a signal to die of.
     sys::ignore_write_signals();
     let new = take_new(&new)?;
@@ -100,14 +103,12 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         let proof =
             confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
         require_whole(&new, &proof)?;
-        staged.install(&proxy_name)?;
-        return Ok(ExitCode::SUCCESS);
+        return staged.install(&proxy_name);
     };
     let home = place.open_home(&place.parked)?;
     let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
     let staged = Staged::copy(home.directory.as_fd(), &new)?;
-    renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)?;
-    Ok(ExitCode::SUCCESS)
+    renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)
 }
 
 /// Opens NEW, if it is fit to be a proxy, and removes its name in any case.

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::sign_of_life;
 use crate::outcome::{OrFail, Outcome, Unmade};
 use crate::sandbox::component::Component;
 use crate::sandbox::proxy;
@@ -130,6 +131,7 @@ fn for_each_entry(directory: BorrowedFd<'_>, mut act: impl FnMut(&CStr) -> Resul
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut listing = RawDir::new(directory, &mut room);
         while let Some(entry) = listing.next() {
+            sign_of_life();
             let entry = entry?;
             if entry.file_name() != c"." && entry.file_name() != c".." {
                 taken |= act(entry.file_name())?;

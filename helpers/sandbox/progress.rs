@@ -2,9 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::is_watched;
 use crate::sandbox::wire::Totals;
 use core::time::Duration;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::time::Instant;
 
 /// Copies shorter than this show nothing.
@@ -23,7 +24,7 @@ pub struct Progress {
 impl Progress {
     /// `verb` says what is done: "handing over", "taking back".
     pub fn new(verb: &'static str) -> Self {
-        let watched = std::io::stderr().is_terminal();
+        let watched = is_watched();
         Progress { verb, next: watched.then(|| Instant::now().checked_add(QUIET)).flatten(), shown: false }
     }
 

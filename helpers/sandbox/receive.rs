@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::{is_attended, sign_of_life};
 use crate::confine::Confined;
 use crate::connection::{Connection, Handed, Packet, quoted};
 use crate::limits;
@@ -114,8 +115,8 @@ struct Bounds {
 /// yet; what the receiver does with the tree before it says [`Message::Complete`] is the caller's.
 ///
 /// A descriptor can be of a file system whose server is the job itself, which may never answer whoever reads or closes it: nothing is asked of a file
-/// that is not on the file system of `root`. What else may keep one call waiting is ended by SIGALRM, with the process, after
-/// [`limits::STUCK_DEADLINE`], and the next call begins anew.
+/// that is not on the file system of `root`. What else may keep one call waiting is given up by the attendant, or ended by SIGALRM, with the process,
+/// after [`limits::STUCK_DEADLINE`], and the next call begins anew.
 ///
 /// # Errors
 /// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something cannot be made.
@@ -128,9 +129,9 @@ pub fn receive_tree(
     _proof: &Confined,
 ) -> Outcome<Received> {
     // Already the first packet can hold such a descriptor.
-    sys::end_after(limits::STUCK_DEADLINE);
+    end_after(limits::STUCK_DEADLINE);
     let received = receive_all(connection, root, from, progress);
-    sys::end_after(Duration::ZERO);
+    end_after(Duration::ZERO);
     received
 }
 
@@ -470,10 +471,18 @@ fn past(what: core::fmt::Arguments<'_>, key: &str) -> Failure {
 fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, next: &mut Instant) {
     let now = Instant::now();
     progress.show(totals);
+    sign_of_life();
     if now >= *next {
-        sys::end_after(limits::STUCK_DEADLINE);
+        end_after(limits::STUCK_DEADLINE);
         connection.send_if_room(&Message::Progress(*totals).encode());
         *next = now.checked_add(NEWS_PAUSE).unwrap_or(now);
+    }
+}
+
+/// Where no attendant does it, the kernel's alarm ends a process that gets stuck.
+fn end_after(patience: Duration) {
+    if !is_attended() {
+        sys::end_after(patience);
     }
 }
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::sign_of_life;
 use crate::limits;
 use crate::sandbox::component::Component;
 use crate::sandbox::walk::{CHANGE, Walk, open_directory};
@@ -106,6 +107,7 @@ fn next_directory(
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut listing = RawDir::new(directory, &mut room);
     while let Some(entry) = listing.next() {
+        sign_of_life();
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." || !wanted(name) {

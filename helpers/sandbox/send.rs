@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::attendant::sign_of_life;
 use crate::confine::Confined;
 use crate::connection::{Broken, Connection, PACKET_BYTES, Packet, pause, quoted};
 use crate::escape::Escaped;
@@ -157,6 +158,7 @@ impl Sender<'_> {
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut listing = RawDir::new(&listed, &mut room);
         while let Some(entry) = listing.next() {
+            sign_of_life();
             let entry = entry.or_fail(|| "cannot list a directory")?;
             let name = entry.file_name();
             if name == c"." || name == c".." || self.is_proxy(name) {

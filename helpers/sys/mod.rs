@@ -2,15 +2,13 @@
 
 #![allow(unsafe_code)]
 
-mod keeper;
 pub mod supervisor;
 mod terminal;
 
-pub use keeper::Keeper;
 pub use terminal::{drop_terminal, leave_terminal};
 
 use core::time::Duration;
-use rustix::process::{Resource, Rlimit};
+use rustix::process::{Pid, Resource, Rlimit};
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -167,20 +165,24 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes 0, 1 and 2, at the very end of a process.
-pub fn close_standard() {
-    for descriptor in 0..3 {
-        // SAFETY: nothing of this process reads or writes them any more.
-        unsafe { libc::close(descriptor) };
-    }
-}
-
 /// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds, unless it is called
 /// again before; with zero no more.
 pub fn end_after(patience: Duration) {
     let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
     // SAFETY: the call takes a number and touches no memory of ours; no handler of ours is involved.
     unsafe { libc::alarm(seconds) };
+}
+
+/// Makes a second process that goes on from here, too: `None` in that one, its number in this one. This process must have one thread only.
+///
+/// # Errors
+/// The kernel's: no process or memory left.
+pub fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: with one thread there is nobody who could have left a lock or a structure half-way for the new process.
+    match unsafe { libc::fork() } {
+        0 => Ok(None),
+        process => Pid::from_raw(process).filter(|_| process > 0).map(Some).ok_or_else(io::Error::last_os_error),
+    }
 }
 
 /// Sends `signal` to the process behind a pidfd; 0 only asks whether that would be allowed.

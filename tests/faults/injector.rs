@@ -63,7 +63,7 @@ const MEMORY: [c_long; 6] =
 const WAITS: [c_long; 4] = [libc::SYS_poll, libc::SYS_ppoll, libc::SYS_nanosleep, libc::SYS_clock_nanosleep];
 
 /// All that can go wrong in any other call.
-const ERRORS: [i32; 10] = [
+const ERRORS: [i32; 12] = [
     libc::EIO,
     libc::ENOSPC,
     libc::EDQUOT,
@@ -74,6 +74,8 @@ const ERRORS: [i32; 10] = [
     libc::EACCES,
     libc::EXDEV,
     libc::ENOSYS,
+    libc::EPERM,
+    libc::EINVAL,
 ];
 
 /// The errors that this system call may plausibly come back with.

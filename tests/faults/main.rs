@@ -20,7 +20,9 @@ use std::io::Write;
 use tracing::Side;
 
 /// Of how many moments one is tried by default.
-const PART: usize = 12;
+///
+/// Odd: every other moment of setup is followed by cleanup instead of another setup.
+const PART: usize = 13;
 
 /// How often a fault struck, and what came of it.
 #[derive(Default)]
@@ -105,16 +107,29 @@ fn every_call_fails(helper: Helper, side: Side) {
         .enumerate()
         .flat_map(|(number, call)| plausible(*call).iter().map(move |errno| (number, *errno)));
     // A step that has no factor in common with the number of errors, so that a part has each of them.
+    let mut tried = 0;
     for (number, errno) in tries.step_by(if step() == 1 { 1 } else { 71 }) {
-        // The number of calls varies by a few: threads and clocks.
         tally.strike(&site, helper, Moment { side, number }, Fault::Fail(errno));
+        tried += 1;
     }
+    // The number of calls varies by a few: threads and clocks.
+    assert!(tally.struck * 10 >= tried * 9, "only {} of {tried} moments came", tally.struck);
     tally.conclude(&format!("{helper:?}, {side:?} side, errors"));
 }
 
 #[test]
 fn setup_killed_on_the_pilot_side() {
     killed_at_every_call(Helper::Setup, Side::Pilot, Fault::Kill);
+}
+
+#[test]
+fn setup_with_the_attendant_killed() {
+    killed_at_every_call(Helper::Setup, Side::Attendant, Fault::Kill);
+}
+
+#[test]
+fn setup_with_errors_on_the_attendants_side() {
+    every_call_fails(Helper::Setup, Side::Attendant);
 }
 
 #[test]
@@ -138,6 +153,16 @@ fn cleanup_killed_on_the_pilot_side() {
 }
 
 #[test]
+fn cleanup_with_the_attendant_killed() {
+    killed_at_every_call(Helper::Cleanup, Side::Attendant, Fault::Kill);
+}
+
+#[test]
+fn cleanup_with_errors_on_the_attendants_side() {
+    every_call_fails(Helper::Cleanup, Side::Attendant);
+}
+
+#[test]
 fn cleanup_killed_on_the_target_side() {
     killed_at_every_call(Helper::Cleanup, Side::Target, Fault::Kill);
 }
@@ -155,6 +180,16 @@ fn cleanup_killed_on_both_sides() {
 #[test]
 fn update_proxy_killed_on_the_pilot_side() {
     killed_at_every_call(Helper::UpdateProxy, Side::Pilot, Fault::Kill);
+}
+
+#[test]
+fn update_proxy_with_the_attendant_killed() {
+    killed_at_every_call(Helper::UpdateProxy, Side::Attendant, Fault::Kill);
+}
+
+#[test]
+fn update_proxy_with_errors_on_the_attendants_side() {
+    every_call_fails(Helper::UpdateProxy, Side::Attendant);
 }
 
 #[test]
@@ -205,6 +240,16 @@ fn update_proxy_with_errors_on_the_target_side() {
 #[test]
 fn kill_killed_on_the_pilot_side() {
     killed_at_every_call(Helper::Kill, Side::Pilot, Fault::Kill);
+}
+
+#[test]
+fn kill_with_the_attendant_killed() {
+    killed_at_every_call(Helper::Kill, Side::Attendant, Fault::Kill);
+}
+
+#[test]
+fn kill_with_errors_on_the_attendants_side() {
+    every_call_fails(Helper::Kill, Side::Attendant);
 }
 
 #[test]

@@ -52,7 +52,9 @@ pub struct Tracee {
 /// Which of the processes of a call is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
-    /// The helper that was called.
+    /// The process that was called, and waits for the worker.
+    Attendant,
+    /// The helper's worker.
     Pilot,
     /// What the helper has started, until it is the peer.
     Switcher,
@@ -66,8 +68,9 @@ impl Side {
         let command = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
         let program = command.split(|byte| *byte == 0).next().unwrap_or_default();
         match process == helper {
-            true => Side::Pilot,
+            true => Side::Attendant,
             false if program.ends_with(b"condor_glexec_peer") => Side::Target,
+            false if parent_of(process) == Some(helper) => Side::Pilot,
             false => Side::Switcher,
         }
     }
@@ -147,9 +150,17 @@ pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> F
 
 /// The process of a thread that is stopped.
 fn process_of(thread: pid_t) -> pid_t {
+    number(thread, "Tgid:").unwrap_or(thread)
+}
+
+/// The worker is the only child of its attendant.
+fn parent_of(process: pid_t) -> Option<pid_t> {
+    number(process, "PPid:")
+}
+
+fn number(thread: pid_t, field: &str) -> Option<pid_t> {
     let status = std::fs::read_to_string(format!("/proc/{thread}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
-    line.and_then(|number| number.trim().parse().ok()).unwrap_or(thread)
+    status.lines().find_map(|line| line.strip_prefix(field)?.trim().parse().ok())
 }
 
 fn request(what: i64, thread: pid_t, data: u64) {
