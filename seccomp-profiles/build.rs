@@ -38,6 +38,8 @@ fn main() {
             "cargo::warning=the seccomp profiles are those of programs with musl; built for another C library they will be killed"
         );
     }
+    // The programs abort and never unwind: an index of how to would only make them larger. (The tests, which do, are linked with it.)
+    println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
     let mut source = String::new();
     let mut used = BTreeSet::new();
     for (name, path) in files(folder) {

@@ -181,7 +181,8 @@ pub fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: with one thread there is nobody who could have left a lock or a structure half-way for the new process.
     match unsafe { libc::fork() } {
         0 => Ok(None),
-        process => Pid::from_raw(process).filter(|_| process > 0).map(Some).ok_or_else(io::Error::last_os_error),
+        process if process > 0 => Ok(Pid::from_raw(process)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 

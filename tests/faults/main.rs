@@ -113,7 +113,7 @@ fn every_call_fails(helper: Helper, side: Side) {
         tried += 1;
     }
     // The number of calls varies by a few: threads and clocks.
-    assert!(tally.struck * 10 >= tried * 9, "only {} of {tried} moments came", tally.struck);
+    assert!(tally.struck * 4 >= tried * 3, "only {} of {tried} moments came", tally.struck);
     tally.conclude(&format!("{helper:?}, {side:?} side, errors"));
 }
 
