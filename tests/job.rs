@@ -506,7 +506,7 @@ fn what_the_job_leaves_running_is_ended() {
 }
 
 /// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
-fn hostile_family(kind: &str) {
+fn hostile_family(kind: &str) -> Value {
     // One at a time: they share the account's limit of processes.
     static ALONE: Mutex<()> = Mutex::new(());
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -533,6 +533,7 @@ fn hostile_family(kind: &str) {
     assert_eq!(record["failure"], Value::Null, "{record}");
     assert!(record["phases"].as_array().unwrap().iter().any(|phase| phase["name"] == "kill"), "{record}");
     assert!(user.home.join("out").join(hostile::READY).exists(), "it has not come to what it is for: {done:?}");
+    record
 }
 
 #[test]
@@ -558,6 +559,12 @@ fn a_process_that_waits_in_vfork_ends() {
 #[test]
 fn processes_that_stop_and_wake_each_other_end() {
     hostile_family("stopped");
+}
+
+#[test]
+fn a_traced_stop_is_no_end() {
+    let record = hostile_family("traced");
+    assert_eq!(record["ended_by"], "time limit", "{record}");
 }
 
 #[test]
@@ -915,7 +922,7 @@ fn with_two_accounts_hostile_families_end() {
     let Some(site) = Site::new() else { return };
     let program = site.private_file("family", &std::fs::read(std::env::current_exe().unwrap()).unwrap());
     std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    for kind in ["bomb", "chain", "threads", "vfork", "stopped", "namespaces"] {
+    for kind in ["bomb", "chain", "threads", "vfork", "stopped", "traced", "namespaces"] {
         let (call, output) = as_greg(&site);
         let call = call.args(["--time-limit", "1", "--grace", "0", "--stdout", "/dev/null", "--input"]).arg(&program);
         let call = call.args(["--env", &format!("{}={kind}", hostile::VARIABLE), "--", "./family"]);

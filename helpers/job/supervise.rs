@@ -114,8 +114,12 @@ impl Supervisor {
                 Err(Errno::CHILD) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
+                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that was given
+                // to another process after an end does not change that end.
                 Ok(Some((pid, status))) => {
-                    if let Some(known) = self.started.get_mut(&pid) {
+                    if let Some(known @ Started::Runs(_)) = self.started.get_mut(&pid)
+                        && (status.exited() || status.signaled())
+                    {
                         *known = Started::Ended(status);
                     }
                 }

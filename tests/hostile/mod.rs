@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 /// Which family.
@@ -86,6 +87,14 @@ fn family() {
                 unsafe { libc::kill(0, libc::SIGCONT) };
                 nap(1);
             }
+        }
+        "traced" => {
+            // Its parent, which has not asked for it, is told of a stop as soon as this becomes another program.
+            // SAFETY: the call reads and writes no memory.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            ready();
+            let error = std::process::Command::new("/bin/sleep").arg("1000").exec();
+            panic!("{error}");
         }
         "namespaces" => {
             // SAFETY: two flags. Where it is not allowed, what follows is a family like others.
