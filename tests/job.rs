@@ -505,6 +505,21 @@ fn what_the_job_leaves_running_is_ended() {
     }
 }
 
+#[test]
+fn as_the_first_process_of_a_namespace_it_ends_what_the_job_leaves_running() {
+    if !User::is_root() {
+        eprintln!("skipped: a PID namespace needs root");
+        return;
+    }
+    let user = User::new();
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/setpriv", "--clear-groups"]);
+    command.arg(format!("--reuid={}", PILOT.uid())).arg(format!("--regid={}", PILOT.gid()));
+    command.arg(user.program("condor_glexec_job")).current_dir(&user.home).env_clear().env("TMPDIR", &user.temporary);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Call { command }.script("setsid sleep 1000 & exit 5").run().expect_quiet(5);
+}
+
 /// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
 fn hostile_family(kind: &str) -> Value {
     // One at a time: they share the account's limit of processes.
