@@ -30,7 +30,7 @@ usage: condor_glexec_kill G PROXY PID SIGNAL R D
 Sends SIGNAL to the process PID as the account that the job's proxy maps to. Called by HTCondor's ProcD.
 
   G       absolute path of the switcher (glexec)
-  PROXY   absolute path of the job's proxy (S.condor/P): this account's, mode 0600
+  PROXY   absolute path of the job's proxy (S.condor/P): this account's; gets mode 0600
   PID     a process id, decimal, 2 or more
   SIGNAL  a signal number, decimal, 0 to 64; 0 only asks whether the process could be signalled
   R       how often the switcher is called again after it exited with 202 or 203
@@ -170,6 +170,7 @@ impl Signaller {
         let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
         let listed = openat(&directory, c".", crate::sandbox::walk::DIRECTORY, Mode::empty())
             .or_fail(|| "cannot open the proxy's directory")?;
+        proxy::close_to_others(listed.as_fd(), &name);
         proxy::open(listed.as_fd(), &name)?;
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
         sys::ignore_write_signals();

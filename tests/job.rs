@@ -440,6 +440,18 @@ fn the_time_limit_ends_the_job_softly_or_hard() {
 }
 
 #[test]
+fn a_job_of_the_same_account_that_changes_the_stand_ins_mode_is_ended_all_the_same() {
+    let user = User::new();
+    for mode in ["0666", "0"] {
+        let call = user.job().args(["--json", "-", "--time-limit", "1", "--grace", "0"]);
+        let script = format!("chmod {mode} \"$HOME.condor/.condor_glexec_job.credential\" && trap '' TERM; sleep 1000");
+        let done = call.script(&script).run().expect_killed(9);
+        assert_eq!(done.record()["failure"], Value::Null, "{done:?}");
+        assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
 fn a_stopping_signal_ends_the_job_and_what_it_wrote_is_kept() {
     let user = User::new();
     for signal in ["TERM", "INT", "HUP"] {

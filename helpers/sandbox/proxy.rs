@@ -8,10 +8,10 @@ use crate::sandbox::component::Component;
 use crate::sandbox::content::{Copier, Uncopied};
 use crate::sandbox::metadata::Metadata;
 use core::convert::Infallible;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that it can only be
 /// ours: a regular file of this account with one name, not open to group or others, 1 byte to [`limits::PROXY_BYTES`] long.
@@ -39,6 +39,28 @@ pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
         return Ok(file);
     };
     Err(Failure::permanent(format_args!("the proxy {name} {complaint}")))
+}
+
+/// Gives the proxy `name` in `directory` mode 0600 again if it is a regular file of this account with one name and its mode is why [`open`]
+/// would refuse it. Under a switcher that stays in one account the job can take the mode away, and must not keep itself from being
+/// ended so. What cannot be repaired is left for [`open`] to refuse.
+///
+/// Only for those who end a job (kill, cleanup): they give the content to nobody. Whoever could change it meanwhile could at most have
+/// the switch go to another account; that one's peer can signal its own processes only and takes no sandbox but its own, and is
+/// believed no more than any.
+pub fn close_to_others(directory: BorrowedFd<'_>, name: &Component) {
+    let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = openat(directory, name.c_str(), handle, Mode::empty()) else { return };
+    let unfit = Metadata::of(&file).is_ok_and(|found| {
+        found.kind == FileType::RegularFile
+            && found.owner == rustix::process::geteuid().as_raw()
+            && found.links == 1
+            && found.mode & 0o477 != 0o400
+    });
+    if unfit {
+        // By way of /proc, since fchmod takes no handle, and without the right to read there is nothing else to be had.
+        let _ = chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), Mode::RUSR | Mode::WUSR);
+    }
 }
 
 /// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
