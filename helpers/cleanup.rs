@@ -24,7 +24,7 @@ use crate::sandbox::{merge, proxy};
 use crate::switch::{Operation, Request, Switched, switch};
 use crate::sys;
 use rustix::fs::{RenameFlags, renameat_with};
-use rustix::process::geteuid;
+use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -155,7 +155,7 @@ fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outco
         delay: arguments.delay,
     })?;
     sys::ignore_write_signals();
-    program::raise_descriptor_limit();
+    program::raise_limit(Resource::Nofile);
     Ok(switched)
 }
 

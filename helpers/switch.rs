@@ -6,10 +6,11 @@ use crate::connection::{self, Connection, Packet, wait_for};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
+use crate::program;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Resource, pidfd_open};
 use std::ffi::{OsStr, OsString};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
@@ -125,6 +126,8 @@ pub fn beside_self(program: Program) -> Outcome<Vec<u8>> {
 /// the switcher printed.
 pub fn switch(request: &Request) -> Outcome<Switched> {
     let peer = beside_self(Program::Peer)?;
+    // A job can raise its own soft limit and then have as many processes as its account may have: one more has to be possible.
+    program::raise_limit(Resource::Nproc);
     let mut tries_left = request.retries;
     let mut pause = Duration::from_secs(request.delay.into());
     loop {

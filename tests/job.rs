@@ -17,7 +17,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After this long a job hangs, and the test has failed.
@@ -147,6 +147,14 @@ impl Call {
 
     fn stderr(mut self, descriptor: OwnedFd) -> Self {
         self.command.stderr(descriptor);
+        self
+    }
+
+    /// With [`limit_processes`].
+    #[allow(unsafe_code)]
+    fn limited(mut self) -> Self {
+        // SAFETY: one system call between fork and exec.
+        unsafe { self.command.pre_exec(limit_processes) };
         self
     }
 
@@ -532,11 +540,15 @@ fn as_the_first_process_of_a_namespace_it_ends_what_the_job_leaves_running() {
     Call { command }.script("setsid sleep 1000 & exit 5").run().expect_quiet(5);
 }
 
+/// One at a time: they share the account's limit of processes.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
 fn hostile_family(kind: &str) -> Value {
-    // One at a time: they share the account's limit of processes.
-    static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let _alone = alone();
     let user = User::new();
     let own = std::env::current_exe().unwrap();
     let program = user.home.join("family");
@@ -597,6 +609,32 @@ fn a_traced_stop_is_no_end() {
 #[test]
 fn processes_in_namespaces_of_their_own_end() {
     hostile_family("namespaces");
+}
+
+/// A limit of processes with a lower soft one, as distributions make it: a job raises its own.
+fn limit_processes() -> std::io::Result<()> {
+    let most = rustix::process::Rlimit { current: Some(200), maximum: Some(300) };
+    Ok(rustix::process::setrlimit(rustix::process::Resource::Nproc, most)?)
+}
+
+#[test]
+fn a_family_that_uses_up_its_accounts_processes_ends() {
+    if !User::is_root() {
+        eprintln!("skipped: the processes of this account are not the test's to use up");
+        return;
+    }
+    let _alone = alone();
+    let user = User::new();
+    let program = user.home.join("family");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let call =
+        user.job().limited().args(["--json", "record", "--time-limit", "2", "--grace", "0", "--input", "family"]);
+    let call = call.args(["--env", &format!("{}=full", hostile::VARIABLE), "--output", "out", "--", "./family"]);
+    let done = call.args(["--exact", "hostile::family", "--nocapture", "--test-threads=1"]).run();
+    let record: Value = serde_json::from_slice(&std::fs::read(user.home.join("record")).unwrap()).unwrap();
+    assert_eq!(record["failure"], Value::Null, "{done:?}");
+    assert!(user.home.join("out").join(hostile::READY).exists(), "{done:?}");
 }
 
 #[test]
@@ -960,6 +998,23 @@ fn with_two_accounts_hostile_families_end() {
         assert!(output.join(hostile::READY).exists(), "{kind}: {finished:?}");
         std::fs::remove_dir_all(&output).unwrap();
     }
+}
+
+#[test]
+fn with_two_accounts_a_family_that_uses_up_its_accounts_processes_ends() {
+    let _alone = alone();
+    let Some(site) = Site::new() else { return };
+    let program = site.private_file("family", &std::fs::read(std::env::current_exe().unwrap()).unwrap());
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let (call, output) = as_greg(&site);
+    // An account as which no other test starts a job at the same time.
+    site.configure_switcher("account = mallory\n");
+    let call =
+        call.last(limit_processes).args(["--time-limit", "2", "--grace", "0", "--stdout", "/dev/null", "--input"]);
+    let call = call.arg(&program).args(["--env", &format!("{}=full", hostile::VARIABLE), "--", "./family"]);
+    let finished = call.args(["--exact", "hostile::family", "--nocapture", "--test-threads=1"]).run();
+    assert_eq!(greg_record(&finished)["failure"], Value::Null, "{finished:?}");
+    assert!(output.join(hostile::READY).exists(), "{finished:?}");
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn end_like(status: Status) -> ExitCode {
 /// Runs one job from the making of its sandbox to the leaving of its output, and says what happened. It never fails otherwise than by
 /// [`Record::failure`].
 ///
-/// For the time of the call this process is a child subreaper, waits for every child of its own, and the calling thread takes SIGTERM,
+/// For the time of the call this process is a child subreaper, has its hard limit of processes as the soft one, waits for every child of its own, and the calling thread takes SIGTERM,
 /// SIGINT, SIGHUP (which end the job) and SIGCHLD from a queue: SIGCHLD must not be ignored, there must be no other children, and
 /// where there are other threads, they should block these signals, or the signals act on them as before. Everything that this process starts meanwhile is the job's and ends with it.
 pub fn run(request: &Request, tell: &mut dyn FnMut(News<'_>)) -> Record {
