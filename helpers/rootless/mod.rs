@@ -3,8 +3,9 @@
 //!
 //! # The boundary
 //!
-//! The kernel draws it with two means that any process may take on, that all descendants inherit and that nothing takes off:
+//! The kernel draws it with three means that any process may take on, that all descendants inherit and that nothing takes off:
 //!
+//! * no capabilities, where the caller has any (a container's may), since neither of the others holds them all;
 //! * a Landlock domain ([`domain`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
 //!   abstract UNIX socket to anything outside;
 //! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
@@ -29,6 +30,7 @@ mod system;
 use self::account::Account;
 use self::command::Command;
 use crate::argv::Arguments;
+use crate::confine::capabilities;
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
@@ -213,6 +215,7 @@ fn confine(command: &Command, sandbox: &OwnedFd, place: &Place) -> Outcome {
             ),
         ));
     }
+    capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     domain::enter(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
 }

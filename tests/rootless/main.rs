@@ -137,6 +137,11 @@ const ATTACKS: &[(&str, &[i32], &[i32])] = &[
     ("bpf", ANY, &[EPERM]),
     ("perf_event_open", ANY, &[EPERM]),
     ("userfaultfd", ANY, &[EPERM]),
+    ("kexec_load", ANY, &[EPERM]),
+    ("kexec_file_load", ANY, &[EPERM]),
+    ("init_module", ANY, &[EPERM]),
+    ("finit_module", ANY, &[EPERM]),
+    ("delete_module", ANY, &[EPERM]),
     ("io_uring", ANY, &[ENOSYS]),
     ("openat2", WORKS, &[ENOSYS]),
     ("namespace_mount", &[0, EUSERS], &[EPERM, EUSERS]),
@@ -210,6 +215,34 @@ fn a_job_reaches_nothing_of_the_pilot_and_all_that_it_needs() {
     assert_eq!(results.get("kill_9"), Some(&EPERM));
     assert!(victim.lives());
     assert_eq!(fs::read_to_string(ground.base.join("secret")).unwrap(), SECRET);
+}
+
+#[test]
+fn a_job_has_none_of_its_callers_capabilities() {
+    let ground = Ground::new();
+    if ground.uid() == fs::metadata("/proc/self").unwrap().uid() {
+        eprintln!("skipped: a caller with capabilities needs root");
+        return;
+    }
+    let uid = ground.uid().to_string();
+    let with_capability = || {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid", &uid, "--clear-groups", "--inh-caps", "+sys_nice", "--ambient-caps", "+sys_nice"]);
+        command.current_dir(&ground.sandbox);
+        command
+    };
+    let status = ["/bin/cat", "/proc/self/status"];
+    let held = |output: &Output| {
+        let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
+        let lines = text(output).0;
+        let lines = lines.lines().filter_map(|line| line.split_once('\t'));
+        lines.filter(|(name, set)| sets.contains(name) && *set != "0000000000000000").count()
+    };
+    assert_eq!(held(&with_capability().args(status).output().unwrap()), 4);
+    let mut inside = with_capability();
+    inside.arg(ground.programs.join("glexec_rootless")).env("GLEXEC_CLIENT_CERT", &ground.proxy);
+    let output = inside.args(status).output().unwrap();
+    assert!(output.status.success() && held(&output) == 0, "{:?}", text(&output));
 }
 
 #[test]

@@ -348,6 +348,11 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("bpf", |_| done(libc::SYS_bpf, [-1, 0, 0, 0, 0, 0])),
     ("perf_event_open", |_| done(libc::SYS_perf_event_open, [0, 0, 0, 0, 0, 0])),
     ("userfaultfd", |_| opened(libc::SYS_userfaultfd, [-1, 0, 0, 0, 0, 0]).map(drop)),
+    ("kexec_load", |_| done(libc::SYS_kexec_load, [0, 0, 0, 0, 0, 0])),
+    ("kexec_file_load", |_| done(libc::SYS_kexec_file_load, [-1, -1, 0, 0, 0, 0])),
+    ("init_module", |_| done(libc::SYS_init_module, [0, 0, 0, 0, 0, 0])),
+    ("finit_module", |_| done(libc::SYS_finit_module, [-1, 0, 0, 0, 0, 0])),
+    ("delete_module", |_| done(libc::SYS_delete_module, [0, 0, 0, 0, 0, 0])),
     ("io_uring", |_| done(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0])),
     ("openat2", |_| {
         let how = [0_u64; 3];
