@@ -158,6 +158,17 @@ impl Call {
         self
     }
 
+    #[allow(unsafe_code)]
+    fn umask(mut self, mask: u32) -> Self {
+        let set = move || {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+            Ok(())
+        };
+        // SAFETY: one system call between fork and exec.
+        unsafe { self.command.pre_exec(set) };
+        self
+    }
+
     fn start(mut self) -> Running {
         let child = self.command.spawn().unwrap();
         Running { child, began: Instant::now() }
@@ -737,6 +748,32 @@ fn what_is_missing_or_unfit_is_named_and_nothing_is_left() {
     let done = user.job().args(["--env-file", "bad_environment", "--", "/bin/true"]).run().expect(1);
     assert!(done.errors.contains("\"B\""), "{}", done.errors);
     assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_sandbox_that_is_made_and_then_refused_is_removed() {
+    if !User::is_root() {
+        eprintln!("skipped: a directory of another account needs root");
+        return;
+    }
+    let user = User::new();
+    let shared = user.root.join("shared");
+    directory(&shared);
+    std::fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    user.job().arg2("--execute", &shared).args(["--", "/bin/true"]).run().expect_refusal(&["belongs to uid 0"]);
+    assert_eq!(entries(&shared), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn the_umask_makes_no_difference_to_what_is_made_for_the_job() {
+    let user = User::new();
+    let input = user.file("input", b"some input", 0o640);
+    for mask in [0o777, 0o700, 0o400, 0] {
+        let call = user.job().arg2("--input", &input).umask(mask);
+        let done = call.script("umask; stat -c %a . input; rm input").run().expect_quiet(0);
+        assert_eq!(String::from_utf8(done.output).unwrap(), "0022\n700\n640\n", "{mask:o}");
+        assert_eq!(user.temporary_files(), [] as [PathBuf; 0], "{mask:o}");
+    }
 }
 
 #[test]

@@ -26,8 +26,9 @@ use crate::sys::supervisor::Leader;
 use core::time::Duration;
 use environment::{Variable, encode, merge};
 use options::{Destination, HELP, Options};
+use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, umask};
 use starter::{Channel, Unstarted};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -192,7 +193,11 @@ impl<'r> Life<'r> {
         };
         record.switcher = switcher.into_os_string().into_encoded_bytes();
         let input = stream(request.stdin.as_deref(), std::io::stdin().as_fd(), |path| File::open(path))?;
-        let mut workspace = Workspace::prepare(request)?;
+        // The caller's may take the owner's bits from what is made here, which then could not be opened.
+        let umask_before = umask(Mode::RWXG | Mode::RWXO);
+        let prepared = Workspace::prepare(request);
+        umask(umask_before);
+        let mut workspace = prepared?;
         record.sandbox = Some(workspace.path());
         let rest = encoded(&workspace, &request.environment).and_then(|environment| {
             let create = |path: &Path| File::create(path);
