@@ -9,7 +9,7 @@
 //! * a Landlock domain ([`domain`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
 //!   abstract UNIX socket to anything outside;
 //! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
-//!   files, System V IPC, keyrings and other things that belong to the account as a whole.
+//!   files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the account as a whole.
 //!
 //! # What it does not protect from
 //!
@@ -65,7 +65,7 @@ Environment:
   Everything else is ignored. COMMAND gets HOME=S, TMPDIR=S, USER, LOGNAME, PATH, and X509_USER_PROXY if S holds the proxy.
 
 COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, and read parts of /etc, /proc and /sys. It has no
-/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, and no System V IPC. The working directory, umask, resource
+/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is not told of changes to files (inotify, fanotify). The working directory, umask, resource
 limits and descriptors 0 to 2 go on to it as they are.
 
 condor_glexec_peer beside this program is started without a domain: it is the helpers' own other half and confines itself.

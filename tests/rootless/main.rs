@@ -11,7 +11,7 @@ mod programs;
 
 use glexec_rs::process::status::Status;
 use ground::{Ground, SECRET, Started, pipe_with, text};
-use libc::{EACCES, EFAULT, EINVAL, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
+use libc::{EACCES, EBADF, EFAULT, EINVAL, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -137,6 +137,11 @@ const ATTACKS: &[(&str, &[i32], &[i32])] = &[
     ("bpf", ANY, &[EPERM]),
     ("perf_event_open", ANY, &[EPERM]),
     ("userfaultfd", ANY, &[EPERM]),
+    ("inotify_outside", WORKS, &[ENOSYS]),
+    ("inotify_add_watch", &[EBADF], &[ENOSYS]),
+    ("inotify_init", WORKS, &[ENOSYS]),
+    ("fanotify_init", &[0, EPERM, ENOSYS], &[EPERM]),
+    ("fanotify_mark", &[EBADF, ENOSYS], &[EPERM]),
     ("kexec_load", ANY, &[EPERM]),
     ("kexec_file_load", ANY, &[EPERM]),
     ("init_module", ANY, &[EPERM]),
@@ -169,8 +174,8 @@ const NEEDS: &[&str] = &[
 
 /// Whether this attempt exists on this architecture.
 fn applies(name: &str) -> bool {
-    let of_x86_64 =
-        name.starts_with("x32") || ["chmod_", "creat_", "open_setuid", "mknod_"].iter().any(|n| name.starts_with(n));
+    let of_x86_64 = name.starts_with("x32")
+        || ["chmod_", "creat_", "open_setuid", "mknod_", "inotify_init"].iter().any(|n| name.starts_with(n));
     cfg!(target_arch = "x86_64") || !of_x86_64
 }
 
@@ -292,12 +297,13 @@ getent passwd 0 | cut -d: -f1
 getent hosts localhost > /dev/null
 date -u +%Z
 test -n "$(nproc)"
+timeout 0.3 tail -f input 2> /dev/null || true
 cp -p input kept; touch -d 2001-02-03 kept; chmod 700 kept
 { echo 'done' > /dev/stdout; } | cat
 "#,
     );
     let output = ground.run(&script, [""; 0]);
-    let expected = "process substitution\nhere document\nkilled\ninput\nawk 42\nperl 42\nroot\nUTC\ndone\n";
+    let expected = "process substitution\nhere document\nkilled\ninput\nawk 42\nperl 42\nroot\nUTC\ninput\ndone\n";
     assert_eq!((text(&output).0.as_str(), output.status.code()), (expected, Some(0)), "{:?}", text(&output));
 
     if !Path::new("/usr/bin/python3").exists() {
