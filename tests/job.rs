@@ -698,6 +698,7 @@ fn a_wrong_command_line_touches_nothing() {
         &["--json", "record", "--frobnicate", "--", "/bin/true"],
         &["--json", "record", "--time-limit", "1s", "--", "/bin/true"],
         &["--json", "record", "--env", "A", "--", "/bin/true"],
+        &["--json", "record", "--env", "A=\x01\x02\x03\x04\x05\x06", "--", "/bin/true"],
         &["--json", "record", "--switcher", "/bin/false", "--", "/bin/true"],
         &["--json", "record", "--env-file", "missing=", "--env", "=", "--", "/bin/true"],
     ] {

@@ -9,7 +9,8 @@
 //! * a Landlock domain ([`domain`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
 //!   abstract UNIX socket to anything outside;
 //! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
-//!   files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the account as a whole.
+//!   files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the
+//!   account as a whole.
 //!
 //! # What it does not protect from
 //!
@@ -65,8 +66,8 @@ Environment:
   Everything else is ignored. COMMAND gets HOME=S, TMPDIR=S, USER, LOGNAME, PATH, and X509_USER_PROXY if S holds the proxy.
 
 COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, and read parts of /etc, /proc and /sys. It has no
-/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is not told of changes to files (inotify, fanotify). The working directory, umask, resource
-limits and descriptors 0 to 2 go on to it as they are.
+/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is told of no changes to files (inotify,
+fanotify). The working directory, umask, resource limits and descriptors 0 to 2 go on to it as they are.
 
 condor_glexec_peer beside this program is started without a domain: it is the helpers' own other half and confines itself.
 
@@ -113,7 +114,10 @@ pub fn parse(argv: &[Vec<u8>]) -> Outcome<Asked<'_>> {
         [option] if option == b"-h" => Ok(Asked::Help),
         [option] if option == b"-v" => Ok(Asked::Version),
         [path, ..] if path.starts_with(b"/") && path.len() < limits::PATH_BYTES => Ok(Asked::Run(path)),
-        [path, ..] => Err(Failure::usage(format_args!("COMMAND is {}; it must be an absolute path", Escaped(path)))),
+        [path, ..] => Err(Failure::usage(format_args!(
+            "COMMAND is {}; it must be an absolute path of at most 4095 bytes",
+            Escaped(path)
+        ))),
     }
 }
 
@@ -155,7 +159,7 @@ impl Credential {
             .into_vec();
         if !proxy_path.starts_with(b"/") || proxy_path.len() >= limits::PATH_BYTES {
             return Err(Failure::permanent(format_args!(
-                "GLEXEC_CLIENT_CERT is {}; it must be an absolute path",
+                "GLEXEC_CLIENT_CERT is {}; it must be an absolute path of at most 4095 bytes",
                 Escaped(&proxy_path)
             )));
         }
