@@ -44,7 +44,7 @@ use crate::sys;
 use core::fmt::Display;
 use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 
@@ -65,7 +65,8 @@ Environment:
   GLEXEC_ENV, GLEXEC_ID  passed on to COMMAND
   Everything else is ignored. COMMAND gets HOME=S, TMPDIR=S, USER, LOGNAME, PATH, and X509_USER_PROXY if S holds the proxy.
 
-COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, and read parts of /etc, /proc and /sys. It has no
+COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, with what this account keeps there, and read parts
+of /etc, /proc and /sys. This account's home directory must not lie there (202). COMMAND has no
 /tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is told of no changes to files (inotify,
 fanotify). The working directory, umask, resource limits and descriptors 0 to 2 go on to it as they are.
 
@@ -139,7 +140,7 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
         (peer, None)
     } else {
         let (sandbox, proxy) = credential.sandbox(&account)?;
-        confine(&command, &sandbox, &credential.place)?;
+        confine(&command, &sandbox, &credential.place, &account)?;
         (command.path, proxy)
     };
     let environment = environment(&account, &credential.place.path(), proxy);
@@ -180,7 +181,7 @@ impl Credential {
     fn sandbox(&self, account: &Account) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
         let sandbox = open_own(&self.place, &self.place.name)?;
         let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
-        if account.lives_below(found.identity) {
+        if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
             return Err(Failure::permanent(format_args!(
                 "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
                 Escaped(&self.place.path())
@@ -205,11 +206,9 @@ fn open_own(place: &Place, name: &Component) -> Outcome<OwnedFd> {
     }
 }
 
-fn confine(command: &Command, sandbox: &OwnedFd, place: &Place) -> Outcome {
+fn confine(command: &Command, sandbox: &OwnedFd, place: &Place, account: &Account) -> Outcome {
     let system = system::grants()?;
-    let above =
-        ancestors(place.parent.as_fd()).map_err(site_fault("cannot look at the directories above the sandbox"))?;
-    if let Some(covering) = system.iter().find(|grant| above.contains(&grant.identity)) {
+    if let Some(covering) = covering(&system, place.parent.as_fd())? {
         return Err(Failure::new(
             Kind::SiteFault,
             format_args!(
@@ -219,9 +218,28 @@ fn confine(command: &Command, sandbox: &OwnedFd, place: &Place) -> Outcome {
             ),
         ));
     }
+    // A home that is another's holds nothing private of this account: system accounts have such.
+    let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == rustix::process::geteuid().as_raw());
+    if let Some(home) = account.open_home().filter(own)
+        && let Some(covering) = covering(&system, home.as_fd())?
+    {
+        return Err(Failure::new(
+            Kind::SiteFault,
+            format_args!(
+                "this account's home directory lies below {}, which every job can read; give the account another one",
+                Escaped(&covering.path)
+            ),
+        ));
+    }
     capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     domain::enter(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
+}
+
+/// The grant that a directory lies below, or is, if there is one.
+fn covering<'g>(grants: &'g [system::Grant], directory: BorrowedFd<'_>) -> Outcome<Option<&'g system::Grant>> {
+    let above = ancestors(directory).map_err(site_fault("cannot look at the directories above what is the pilot's"))?;
+    Ok(grants.iter().find(|grant| above.contains(&grant.identity)))
 }
 
 /// A directory and all above it, up to the root.

@@ -584,6 +584,30 @@ fn faults_of_the_sandbox_are_201_or_202() {
 }
 
 #[test]
+fn a_home_directory_that_every_job_could_read_is_refused() {
+    let ground = Ground::new();
+    if ground.uid() == fs::metadata("/proc/self").unwrap().uid() {
+        eprintln!("skipped: an account of the test's own needs root");
+        return;
+    }
+    let home = Ground::below(Path::new("/opt"));
+    let table = ground.base.join("passwd");
+    ground.file(&table, &format!("pilot:x:{0}:{0}::{1}:/bin/sh\n", ground.uid(), home.base.display()), 0o644);
+    let run = || {
+        let script =
+            format!("mount --bind \"$0\" /etc/passwd && exec setpriv --reuid {} --clear-groups \"$@\"", ground.uid());
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--mount", "/bin/sh", "-c", &script]).arg(&table).current_dir(&ground.sandbox);
+        command.arg(ground.programs.join("glexec_rootless")).arg("/bin/true");
+        command.env("GLEXEC_CLIENT_CERT", &ground.proxy).output().unwrap()
+    };
+    assert_refused(&run(), 202, "home directory lies below \"/opt\"");
+    std::os::unix::fs::chown(&home.base, Some(0), Some(0)).unwrap();
+    let output = run();
+    assert!(output.status.success(), "{:?}", text(&output));
+}
+
+#[test]
 fn faults_of_the_command_are_201_and_126() {
     let ground = Ground::new();
     let run = |command: &Path| ground.run(command, [""; 0]);
