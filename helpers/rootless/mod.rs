@@ -18,7 +18,8 @@
 //! large it is, can read where a symbolic link leads, and can change permission bits, access control lists and times of what
 //! the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`, `S.condor` and the sandboxes of
 //! other jobs are among that, so that it can disturb those jobs and the helpers. It can lower the priority of the
-//! pilot's processes, and uses up the account's limits (processes, quota). The network is open to it.
+//! pilot's processes, and uses up the account's limits (processes, descriptors under way, quota). The network is open to it. What the
+//! pilot keeps below the directories of programs is readable to it.
 
 #![forbid(unsafe_code)]
 
