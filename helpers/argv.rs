@@ -72,7 +72,7 @@ impl Arguments {
     /// An absolute path without NUL (argv cannot hold one).
     ///
     /// # Errors
-    /// Usage, when there is none or it does not start with `/`.
+    /// Usage, when there is none, it does not start with `/`, or it is longer than the kernel takes ([`limits::PATH_BYTES`]).
     pub fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
         absolute(name, self.take(name)?)
     }
@@ -161,7 +161,10 @@ fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
     if path.starts_with(b"/") && path.len() < limits::PATH_BYTES {
         Ok(path)
     } else {
-        Err(Failure::usage(format_args!("{name} is {}; it must be an absolute path", Escaped(&path))))
+        Err(Failure::usage(format_args!(
+            "{name} is {}; it must be an absolute path of at most 4095 bytes",
+            Escaped(&path)
+        )))
     }
 }
 
@@ -194,6 +197,19 @@ mod tests {
     #[test]
     fn argc_zero_is_a_usage_error() {
         assert_eq!(Arguments::new(Vec::new()).err().map(|f| f.kind), Some(Kind::Usage));
+    }
+
+    #[test]
+    fn a_path_is_absolute_and_no_longer_than_the_kernel_takes() {
+        let taken = |path: String| Arguments::new(vec!["x".into(), path.into()]).unwrap().take_absolute("A");
+        let long = |bytes: usize| format!("/{}", "a".repeat(bytes - 1));
+        assert_eq!(taken(long(4095)).unwrap().len(), 4095);
+        for bad in [long(4096), String::new(), "a/b".into()] {
+            let failure = taken(bad).unwrap_err();
+            assert!(
+                failure.kind == Kind::Usage && failure.to_string().ends_with("an absolute path of at most 4095 bytes")
+            );
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
+use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -73,6 +73,8 @@ pub fn is_watched() -> bool {
 /// When there can be no such process, or it ended or got stuck before it was done.
 pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitCode> {
     program::guard_memory()?;
+    // A job can raise its own soft limit and then have as many processes as its account may have: a few more have to be possible.
+    program::raise_limit(Resource::Nproc);
     let pipe = || pipe_with(PipeFlags::CLOEXEC).or_fail(|| "cannot make a pipe");
     let [(control, ours), (output, printed_to), (errors, reported_to)] = [pipe()?, pipe()?, pipe()?];
     let worker =

@@ -26,7 +26,7 @@ use crate::switch::{Operation, Request, Switched, switch};
 use crate::sys;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
-use rustix::process::geteuid;
+use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -36,7 +36,7 @@ usage: condor_glexec_cleanup [--json] G P S R D
 Takes the sandbox S back from the account that the job's proxy maps to. Called by HTCondor's Starter after the job.
 
   G  absolute path of the switcher (glexec)
-  P  name of the proxy, a file in S.condor: this account's, mode 0600
+  P  name of the proxy, a file in S.condor: this account's; gets mode 0600
   S  absolute path of the sandbox, a directory of the target account by now
   R  how often the switcher is called again after it exited with 202 or 203
   D  seconds to wait at least before that
@@ -44,7 +44,7 @@ Takes the sandbox S back from the account that the job's proxy maps to. Called b
   --json  on success, print the figures of the copy as one line of JSON
 
 All that the job left is copied into S.condor; when it is whole, S.condor takes S's place in one step, and only then
-the target account removes its own copy. The proxy in S.condor is never touched. What the job left is not trusted:
+the target account removes its own copy. What the proxy in S.condor holds is never touched. What the job left is not trusted:
 modes are cut to 0755 (directories get 0700 at least); devices, FIFOs, sockets, and symbolic links that could lead out of the sandbox or to
 the proxy are left out and reported. The site's bounds hold (/etc/glexec-rs/policy). If anything fails before that step, S is as the job left it, and the next call
 begins anew. Called on a sandbox that was taken back already, it does nothing, or finishes what was interrupted.
@@ -101,6 +101,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
 /// Opens the pilot's own directory, keeps other helpers away, and makes sure that none has changed the state before that.
 fn hold(place: &Place, home: &Component, expected: &State, arguments: &SandboxArguments) -> Outcome<(Opened, OwnedFd)> {
     let home = place.open_home(home)?;
+    proxy::close_to_others(home.directory.as_fd(), &arguments.proxy);
     let held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
     if state(place)? == *expected {
         Ok((home, held))
@@ -162,7 +163,7 @@ fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outco
         delay: arguments.delay,
     })?;
     sys::ignore_write_signals();
-    program::raise_descriptor_limit();
+    program::raise_limit(Resource::Nofile);
     Ok(switched)
 }
 

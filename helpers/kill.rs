@@ -31,7 +31,7 @@ usage: condor_glexec_kill G PROXY PID SIGNAL R D
 Sends SIGNAL to the process PID as the account that the job's proxy maps to. Called by HTCondor's ProcD.
 
   G       absolute path of the switcher (glexec)
-  PROXY   absolute path of the job's proxy (S.condor/P): this account's, mode 0600
+  PROXY   absolute path of the job's proxy (S.condor/P): this account's; gets mode 0600
   PID     a process id, decimal, 2 or more
   SIGNAL  a signal number, decimal, 0 to 64; 0 only asks whether the process could be signalled
   R       how often the switcher is called again after it exited with 202 or 203
@@ -40,8 +40,8 @@ Sends SIGNAL to the process PID as the account that the job's proxy maps to. Cal
 The process is taken hold of (pidfd) before anything else happens, so that the signal cannot reach a later one with
 the same number. A process that has ended but is not yet reaped counts as signalled.
 
-With --family, PID is the caller of this program, a child subreaper; everything that descends from it, but for this program and what
-it starts, is stopped and then killed, through one call of the switcher, until nothing is left.
+With --family, PID is the caller of this program, a child subreaper or process 1; everything that descends from it, but for this
+program and what it starts, is stopped and then killed, through one call of the switcher, until nothing is left.
 
 Exit codes: 0 signalled, 1 usage, 2 no such process, not the target account's, or failed, 3 failed after R retries.
 ";
@@ -78,12 +78,11 @@ impl KillArguments {
         let family = arguments.take_flag(b"--family");
         let switcher = arguments.take_absolute("G (the switcher)")?;
         let proxy = arguments.take_absolute("PROXY")?;
-        let pid = arguments.take_decimal("PID", 2..=limits::PID_MAX)?;
-        let signal = if family {
-            arguments.take_decimal("SIGNAL (9 with --family)", 9..=9)?
-        } else {
-            arguments.take_decimal("SIGNAL", 0..=limits::SIGNAL_MAX)?
-        };
+        // The caller may be the first process of a container; nobody else asks for that one to be signalled.
+        let (pids, signals, signal_name) =
+            if family { (1, 9..=9, "SIGNAL (9 with --family)") } else { (2, 0..=limits::SIGNAL_MAX, "SIGNAL") };
+        let pid = arguments.take_decimal("PID", pids..=limits::PID_MAX)?;
+        let signal = arguments.take_decimal(signal_name, signals)?;
         let parsed = KillArguments {
             family,
             switcher,
@@ -180,6 +179,7 @@ impl Signaller {
         let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
         let listed = openat(&directory, c".", crate::sandbox::walk::DIRECTORY, Mode::empty())
             .or_fail(|| "cannot open the proxy's directory")?;
+        proxy::close_to_others(listed.as_fd(), &name);
         proxy::open(listed.as_fd(), &name)?;
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
         sys::ignore_write_signals();

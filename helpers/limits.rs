@@ -132,6 +132,12 @@ pub const INPUTS: usize = 10_000;
 /// The longest time limit and grace period of `condor_glexec_job`, in seconds (about 31 years).
 pub const JOB_SECONDS: u32 = 1_000_000_000;
 
+/// How many of the processes that its account may have a job under `condor_glexec_job` cannot use: room for the helpers that end it.
+pub const PROCESSES_KEPT: u64 = 16;
+
+/// The least limit of processes of which that many are kept; a job needs some, too.
+pub const PROCESSES_SHARED: u64 = 64;
+
 /// How often `condor_glexec_job` tries to end the job's processes before it says that it cannot.
 pub const FAMILY_TRIES: u32 = 3;
 

@@ -90,11 +90,10 @@ pub fn guard_memory() -> Outcome {
         .or_fail(|| "cannot protect the process from being traced")
 }
 
-/// Lets this process open as many files as its hard limit says. For processes that execute nothing any more.
+/// Lets this process, and what it starts from now on, use as much as the hard limit says. Not in a process that becomes the job.
 ///
-/// A refusal is no reason to fail: a copy gets by with a few descriptors.
-pub fn raise_descriptor_limit() {
-    let _ = sys::limit(Resource::Nofile).map(|Rlimit { maximum, .. }| {
-        rustix::process::setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
-    });
+/// A refusal is no reason to fail: the soft limit may well do.
+pub fn raise_limit(resource: Resource) {
+    let _ = sys::limit(resource)
+        .map(|Rlimit { maximum, .. }| rustix::process::setrlimit(resource, Rlimit { current: maximum, maximum }));
 }

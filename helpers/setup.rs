@@ -23,7 +23,7 @@ use crate::sandbox::wire::{Message, Totals};
 use crate::sandbox::{proxy, report};
 use crate::switch::{Operation, Request, switch};
 use crate::sys;
-use rustix::process::geteuid;
+use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -77,7 +77,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
         delay: arguments.delay,
     })?;
     sys::ignore_write_signals();
-    program::raise_descriptor_limit();
+    program::raise_limit(Resource::Nofile);
     let handed_over = hand_over(&switched.connection, &place, home, (&arguments.proxy, copy.as_ref()), may_lack);
     let (totals, left_out) = switched.conclude(handed_over)?;
     report::finished(Program::Setup, &totals, &left_out, arguments.json);

@@ -72,6 +72,20 @@ fn c1_whatever_the_job_made_of_its_proxy() {
 }
 
 #[test]
+fn c1_a_proxy_with_another_mode_gets_its_own_again() {
+    let Some(site) = Site::new() else { return };
+    for bits in [0o666, 0] {
+        let sandbox = site.sandbox();
+        let given = sandbox.snapshot();
+        site.setup(&sandbox).run().expect_quiet();
+        let left = sandbox.snapshot();
+        mode(&sandbox.parked_proxy(), bits);
+        site.cleanup(&sandbox).run().expect_quiet();
+        sandbox.assert_taken_back(&left, &given);
+    }
+}
+
+#[test]
 fn c1_ticket_1760_the_whole_sandbox_is_read_only() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.sandbox();

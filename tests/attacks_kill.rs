@@ -191,6 +191,19 @@ fn k5_the_number_of_a_thread_is_not_a_process() {
 }
 
 #[test]
+fn k7_an_account_that_has_more_processes_than_the_callers_soft_limit() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    // An account as which few tests start anything.
+    site.configure_switcher("account = mallory");
+    let mut family: Vec<_> = (0..40).map(|_| Sleeper::start(MALLORY)).collect();
+    let limited = || Ok(setrlimit(Resource::Nproc, Rlimit { current: Some(30), maximum: Some(1000) })?);
+    site.kill(&sandbox, family[0].pid(), 9).last(limited).run().expect(0);
+    assert_eq!(family[0].ended_by(), 9);
+}
+
+#[test]
 fn k6_without_descriptors_and_with_many() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.handed_over();

@@ -7,6 +7,7 @@ mod common;
 
 use common::{GREG, PILOT, Site, Sleeper};
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 
 #[test]
 fn a_soft_kill() {
@@ -151,6 +152,18 @@ fn works_with_a_switcher_that_stays() {
 }
 
 #[test]
+fn a_proxy_with_another_mode_gets_its_own_again() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let process = Sleeper::start(GREG);
+    for mode in [0o640, 0o606, 0] {
+        common::finish(PILOT, &sandbox.parked_proxy(), mode);
+        site.kill(&sandbox, process.pid(), 0).run().expect(0);
+        assert_eq!(sandbox.parked_proxy().metadata().unwrap().mode() & 0o7777, 0o600);
+    }
+}
+
+#[test]
 fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.handed_over();
@@ -161,8 +174,6 @@ fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called()
         site.kill(&sandbox, process.pid(), 9).closed(&[]).run().expect_refusal(2, &[why]);
         assert_eq!(site.switcher_calls().len(), calls);
     };
-    common::finish(PILOT, &p, 0o640);
-    refused("600");
     common::finish(GREG, &p, 0o600);
     refused("proxy");
     std::fs::remove_file(&p).unwrap();

@@ -17,7 +17,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// After this long a job hangs, and the test has failed.
@@ -147,6 +147,25 @@ impl Call {
 
     fn stderr(mut self, descriptor: OwnedFd) -> Self {
         self.command.stderr(descriptor);
+        self
+    }
+
+    /// With [`limit_processes`].
+    #[allow(unsafe_code)]
+    fn limited(mut self) -> Self {
+        // SAFETY: one system call between fork and exec.
+        unsafe { self.command.pre_exec(limit_processes) };
+        self
+    }
+
+    #[allow(unsafe_code)]
+    fn umask(mut self, mask: u32) -> Self {
+        let set = move || {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(mask));
+            Ok(())
+        };
+        // SAFETY: one system call between fork and exec.
+        unsafe { self.command.pre_exec(set) };
         self
     }
 
@@ -440,6 +459,18 @@ fn the_time_limit_ends_the_job_softly_or_hard() {
 }
 
 #[test]
+fn a_job_of_the_same_account_that_changes_the_stand_ins_mode_is_ended_all_the_same() {
+    let user = User::new();
+    for mode in ["0666", "0"] {
+        let call = user.job().args(["--json", "-", "--time-limit", "1", "--grace", "0"]);
+        let script = format!("chmod {mode} \"$HOME.condor/.condor_glexec_job.credential\" && trap '' TERM; sleep 1000");
+        let done = call.script(&script).run().expect_killed(9);
+        assert_eq!(done.record()["failure"], Value::Null, "{done:?}");
+        assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+    }
+}
+
+#[test]
 fn a_stopping_signal_ends_the_job_and_what_it_wrote_is_kept() {
     let user = User::new();
     for signal in ["TERM", "INT", "HUP"] {
@@ -505,11 +536,30 @@ fn what_the_job_leaves_running_is_ended() {
     }
 }
 
-/// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
-fn hostile_family(kind: &str) {
-    // One at a time: they share the account's limit of processes.
+#[test]
+fn as_the_first_process_of_a_namespace_it_ends_what_the_job_leaves_running() {
+    if !User::is_root() {
+        eprintln!("skipped: a PID namespace needs root");
+        return;
+    }
+    let user = User::new();
+    let mut command = Command::new("/usr/bin/unshare");
+    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "/usr/bin/setpriv", "--clear-groups"]);
+    command.arg(format!("--reuid={}", PILOT.uid())).arg(format!("--regid={}", PILOT.gid()));
+    command.arg(user.program("condor_glexec_job")).current_dir(&user.home).env_clear().env("TMPDIR", &user.temporary);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    Call { command }.script("setsid sleep 1000 & exit 5").run().expect_quiet(5);
+}
+
+/// One at a time: they share the account's limit of processes.
+fn alone() -> MutexGuard<'static, ()> {
     static ALONE: Mutex<()> = Mutex::new(());
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
+fn hostile_family(kind: &str) -> Value {
+    let _alone = alone();
     let user = User::new();
     let own = std::env::current_exe().unwrap();
     let program = user.home.join("family");
@@ -533,6 +583,7 @@ fn hostile_family(kind: &str) {
     assert_eq!(record["failure"], Value::Null, "{record}");
     assert!(record["phases"].as_array().unwrap().iter().any(|phase| phase["name"] == "kill"), "{record}");
     assert!(user.home.join("out").join(hostile::READY).exists(), "it has not come to what it is for: {done:?}");
+    record
 }
 
 #[test]
@@ -561,8 +612,40 @@ fn processes_that_stop_and_wake_each_other_end() {
 }
 
 #[test]
+fn a_traced_stop_is_no_end() {
+    let record = hostile_family("traced");
+    assert_eq!(record["ended_by"], "time limit", "{record}");
+}
+
+#[test]
 fn processes_in_namespaces_of_their_own_end() {
     hostile_family("namespaces");
+}
+
+/// A limit of processes with a lower soft one, as distributions make it: a job raises its own.
+fn limit_processes() -> std::io::Result<()> {
+    let most = rustix::process::Rlimit { current: Some(200), maximum: Some(300) };
+    Ok(rustix::process::setrlimit(rustix::process::Resource::Nproc, most)?)
+}
+
+#[test]
+fn a_family_that_uses_up_its_accounts_processes_ends() {
+    if !User::is_root() {
+        eprintln!("skipped: the processes of this account are not the test's to use up");
+        return;
+    }
+    let _alone = alone();
+    let user = User::new();
+    let program = user.home.join("family");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let call =
+        user.job().limited().args(["--json", "record", "--time-limit", "2", "--grace", "0", "--input", "family"]);
+    let call = call.args(["--env", &format!("{}=full", hostile::VARIABLE), "--output", "out", "--", "./family"]);
+    let done = call.args(["--exact", "hostile::family", "--nocapture", "--test-threads=1"]).run();
+    let record: Value = serde_json::from_slice(&std::fs::read(user.home.join("record")).unwrap()).unwrap();
+    assert_eq!(record["failure"], Value::Null, "{done:?}");
+    assert!(user.home.join("out").join(hostile::READY).exists(), "{done:?}");
 }
 
 #[test]
@@ -615,6 +698,7 @@ fn a_wrong_command_line_touches_nothing() {
         &["--json", "record", "--frobnicate", "--", "/bin/true"],
         &["--json", "record", "--time-limit", "1s", "--", "/bin/true"],
         &["--json", "record", "--env", "A", "--", "/bin/true"],
+        &["--json", "record", "--env", "A=\x01\x02\x03\x04\x05\x06", "--", "/bin/true"],
         &["--json", "record", "--switcher", "/bin/false", "--", "/bin/true"],
         &["--json", "record", "--env-file", "missing=", "--env", "=", "--", "/bin/true"],
     ] {
@@ -665,6 +749,32 @@ fn what_is_missing_or_unfit_is_named_and_nothing_is_left() {
     let done = user.job().args(["--env-file", "bad_environment", "--", "/bin/true"]).run().expect(1);
     assert!(done.errors.contains("\"B\""), "{}", done.errors);
     assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_sandbox_that_is_made_and_then_refused_is_removed() {
+    if !User::is_root() {
+        eprintln!("skipped: a directory of another account needs root");
+        return;
+    }
+    let user = User::new();
+    let shared = user.root.join("shared");
+    directory(&shared);
+    std::fs::set_permissions(&shared, Permissions::from_mode(0o1777)).unwrap();
+    user.job().arg2("--execute", &shared).args(["--", "/bin/true"]).run().expect_refusal(&["belongs to uid 0"]);
+    assert_eq!(entries(&shared), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn the_umask_makes_no_difference_to_what_is_made_for_the_job() {
+    let user = User::new();
+    let input = user.file("input", b"some input", 0o640);
+    for mask in [0o777, 0o700, 0o400, 0] {
+        let call = user.job().arg2("--input", &input).umask(mask);
+        let done = call.script("umask; stat -c %a . input; rm input").run().expect_quiet(0);
+        assert_eq!(String::from_utf8(done.output).unwrap(), "0022\n700\n640\n", "{mask:o}");
+        assert_eq!(user.temporary_files(), [] as [PathBuf; 0], "{mask:o}");
+    }
 }
 
 #[test]
@@ -915,7 +1025,7 @@ fn with_two_accounts_hostile_families_end() {
     let Some(site) = Site::new() else { return };
     let program = site.private_file("family", &std::fs::read(std::env::current_exe().unwrap()).unwrap());
     std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
-    for kind in ["bomb", "chain", "threads", "vfork", "stopped", "namespaces"] {
+    for kind in ["bomb", "chain", "threads", "vfork", "stopped", "traced", "namespaces"] {
         let (call, output) = as_greg(&site);
         let call = call.args(["--time-limit", "1", "--grace", "0", "--stdout", "/dev/null", "--input"]).arg(&program);
         let call = call.args(["--env", &format!("{}={kind}", hostile::VARIABLE), "--", "./family"]);
@@ -926,6 +1036,23 @@ fn with_two_accounts_hostile_families_end() {
         assert!(output.join(hostile::READY).exists(), "{kind}: {finished:?}");
         std::fs::remove_dir_all(&output).unwrap();
     }
+}
+
+#[test]
+fn with_two_accounts_a_family_that_uses_up_its_accounts_processes_ends() {
+    let _alone = alone();
+    let Some(site) = Site::new() else { return };
+    let program = site.private_file("family", &std::fs::read(std::env::current_exe().unwrap()).unwrap());
+    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let (call, output) = as_greg(&site);
+    // An account as which no other test starts a job at the same time.
+    site.configure_switcher("account = mallory\n");
+    let call =
+        call.last(limit_processes).args(["--time-limit", "2", "--grace", "0", "--stdout", "/dev/null", "--input"]);
+    let call = call.arg(&program).args(["--env", &format!("{}=full", hostile::VARIABLE), "--", "./family"]);
+    let finished = call.args(["--exact", "hostile::family", "--nocapture", "--test-threads=1"]).run();
+    assert_eq!(greg_record(&finished)["failure"], Value::Null, "{finished:?}");
+    assert!(output.join(hostile::READY).exists(), "{finished:?}");
 }
 
 #[test]

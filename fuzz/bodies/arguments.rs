@@ -145,9 +145,9 @@ fn sandbox(words: &[Vec<u8>]) -> bool {
 /// `[--family] G PROXY PID SIGNAL R D`.
 fn kill(words: &[Vec<u8>]) -> bool {
     let family = words.first().is_some_and(|first| first == b"--family");
-    let signals = if family { 9..=9 } else { 0..=64 };
+    let (pids, signals) = if family { (1, 9..=9) } else { (2, 0..=64) };
     matches!(&words[usize::from(family)..], [g, proxy, pid, signal, r, d]
-        if is_absolute(g) && is_absolute(proxy) && is_number(pid, 2..=4_194_304) && is_number(signal, signals) && ends_well(r, d))
+        if is_absolute(g) && is_absolute(proxy) && is_number(pid, pids..=4_194_304) && is_number(signal, signals) && ends_well(r, d))
 }
 
 /// `G P S WRAPPER IN OUT ERR CMD [ARGS...]`.

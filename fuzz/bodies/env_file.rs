@@ -28,7 +28,9 @@ fn model(file: &[u8]) -> Option<Vec<&[u8]>> {
     for entry in &mut entries {
         let (last, content) = entry.split_last()?;
         let equals = content.iter().position(|byte| *byte == b'=').filter(|at| *at > 0)?;
-        if *last != end || names.insert(&content[..equals], ()).is_some() {
+        // The value that stands for none on the channel.
+        let none = content[equals + 1..] == [1, 2, 3, 4, 5, 6];
+        if *last != end || none || names.insert(&content[..equals], ()).is_some() {
             return None;
         }
         *entry = content;

@@ -22,7 +22,7 @@ pub const SECRET_NAMES: [&[u8]; 3] =
     [b"CONDOR_INHERIT", b"CONDOR_PRIVATE_INHERIT", b"CONDOR_PRIVATE_SHARED_PORT_COOKIE"];
 
 /// The value that stands for none in the original: such a variable is in the job's environment as its bare name.
-const NO_VALUE: &[u8] = b"\x01\x02\x03\x04\x05\x06";
+pub const NO_VALUE: &[u8] = b"\x01\x02\x03\x04\x05\x06";
 
 /// Why an environment is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

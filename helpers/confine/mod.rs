@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-mod capabilities;
+pub mod capabilities;
 pub mod landlock;
 pub mod phase;
 pub mod seccomp;

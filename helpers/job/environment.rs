@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+use crate::channel::environment::NO_VALUE;
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, Outcome};
 use std::collections::BTreeSet;
 
-/// One variable: `NAME=VALUE`, with a name of at least one byte and without NUL.
+/// One variable: `NAME=VALUE`, with a name of at least one byte and without NUL. The value is not [`NO_VALUE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variable {
     entry: Vec<u8>,
@@ -21,7 +22,17 @@ impl Variable {
     /// Usage, when it is anything else.
     pub fn new(entry: Vec<u8>) -> Outcome<Self> {
         match entry.iter().position(|byte| *byte == b'=') {
-            Some(name_length) if name_length > 0 && !entry.contains(&0) => Ok(Variable { entry, name_length }),
+            Some(name_length) if name_length > 0 && !entry.contains(&0) => {
+                let variable = Variable { entry, name_length };
+                if variable.value() == NO_VALUE {
+                    return Err(Failure::usage(format_args!(
+                        "the environment variable {} has the value that stands for none on the way to the job ({})",
+                        Escaped(variable.name()),
+                        Escaped(NO_VALUE)
+                    )));
+                }
+                Ok(variable)
+            }
             _ => Err(Failure::usage(format_args!(
                 "the environment entry {} is not NAME=VALUE with a name and without NUL",
                 Escaped(&entry)
@@ -40,6 +51,10 @@ impl Variable {
     /// Its name.
     pub fn name(&self) -> &[u8] {
         self.entry.get(..self.name_length).unwrap_or_default()
+    }
+
+    fn value(&self) -> &[u8] {
+        self.entry.get(self.name_length.saturating_add(1)..).unwrap_or_default()
     }
 
     /// `NAME=VALUE`.
@@ -164,6 +179,7 @@ mod tests {
             b"A=1\0B=2\n",
             b"A=1\0B\0",
             b"#x\n",
+            b"A=\x01\x02\x03\x04\x05\x06\n",
         ] {
             assert!(parse_file(bad).is_err(), "{:?}", String::from_utf8_lossy(bad));
         }

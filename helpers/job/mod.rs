@@ -26,8 +26,9 @@ use crate::sys::supervisor::Leader;
 use core::time::Duration;
 use environment::{Variable, encode, merge};
 use options::{Destination, HELP, Options};
+use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use rustix::process::{Pid, Signal};
+use rustix::process::{Pid, Signal, umask};
 use starter::{Channel, Unstarted};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -158,7 +159,7 @@ fn end_like(status: Status) -> ExitCode {
 /// Runs one job from the making of its sandbox to the leaving of its output, and says what happened. It never fails otherwise than by
 /// [`Record::failure`].
 ///
-/// For the time of the call this process is a child subreaper, waits for every child of its own, and the calling thread takes SIGTERM,
+/// For the time of the call this process is a child subreaper, has its hard limit of processes as the soft one, waits for every child of its own, and the calling thread takes SIGTERM,
 /// SIGINT, SIGHUP (which end the job) and SIGCHLD from a queue: SIGCHLD must not be ignored, there must be no other children, and
 /// where there are other threads, they should block these signals, or the signals act on them as before. Everything that this process starts meanwhile is the job's and ends with it.
 pub fn run(request: &Request, tell: &mut dyn FnMut(News<'_>)) -> Record {
@@ -192,7 +193,11 @@ impl<'r> Life<'r> {
         };
         record.switcher = switcher.into_os_string().into_encoded_bytes();
         let input = stream(request.stdin.as_deref(), std::io::stdin().as_fd(), |path| File::open(path))?;
-        let mut workspace = Workspace::prepare(request)?;
+        // The caller's may take the owner's bits from what is made here, which then could not be opened.
+        let umask_before = umask(Mode::RWXG | Mode::RWXO);
+        let prepared = Workspace::prepare(request);
+        umask(umask_before);
+        let mut workspace = prepared?;
         record.sandbox = Some(workspace.path());
         let rest = encoded(&workspace, &request.environment).and_then(|environment| {
             let create = |path: &Path| File::create(path);

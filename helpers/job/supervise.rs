@@ -5,11 +5,13 @@
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, OrFail, Outcome};
+use crate::program;
+use crate::sys;
 use crate::sys::supervisor::{Leader, SignalQueue, set_child_up};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, pidfd_open, wait, waitid,
+    Pid, PidfdFlags, Resource, Rlimit, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, pidfd_open, wait, waitid,
 };
 use std::collections::HashMap;
 use std::io::IsTerminal;
@@ -27,6 +29,7 @@ const PIECES: u32 = 16;
 pub struct Supervisor {
     signals: SignalQueue,
     subreaper_before: Option<Pid>,
+    processes_before: Rlimit,
     /// Those that were started here.
     started: HashMap<Pid, Started>,
     /// Every stopping signal that has come, in order.
@@ -55,21 +58,26 @@ impl Supervisor {
         }
         let subreaper_before =
             rustix::process::child_subreaper().or_fail(|| "cannot ask whether orphans come to this process")?;
+        let processes_before =
+            sys::limit(Resource::Nproc).or_fail(|| "cannot ask how many processes this account may have")?;
         let signals =
             SignalQueue::new(&[&STOPPING[..], &[libc::SIGCHLD]].concat()).or_fail(|| "cannot queue signals")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .or_fail(|| "cannot take in the job's orphans (PR_SET_CHILD_SUBREAPER, Linux 3.4)")?;
-        Ok(Supervisor { signals, subreaper_before, started: HashMap::new(), stopped_by: Vec::new() })
+        // What a job of this account can use up is less.
+        program::raise_limit(Resource::Nproc);
+        Ok(Supervisor { signals, subreaper_before, processes_before, started: HashMap::new(), stopped_by: Vec::new() })
     }
 
-    /// Starts `command` and watches it.
+    /// Starts `command` and watches it. The leader of a session is the job, and cannot use up its account's processes.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start(&mut self, mut command: Command, directory: BorrowedFd<'_>, leader: Leader) -> Outcome<Pid> {
         let program = command.get_program().to_owned();
         let failed = || format!("cannot start {}", Escaped(program.as_encoded_bytes()));
-        set_child_up(&mut command, directory, leader).or_fail(failed)?;
+        let processes = (leader == Leader::Session).then(|| left_for_job(self.processes_before));
+        set_child_up(&mut command, directory, leader, processes).or_fail(failed)?;
         let child = command.spawn().or_fail(failed)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(failed)?;
         let running = pidfd_open(pid, PidfdFlags::empty()).or_fail(failed)?;
@@ -114,8 +122,12 @@ impl Supervisor {
                 Err(Errno::CHILD) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
+                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that was given
+                // to another process after an end does not change that end.
                 Ok(Some((pid, status))) => {
-                    if let Some(known) = self.started.get_mut(&pid) {
+                    if let Some(known @ Started::Runs(_)) = self.started.get_mut(&pid)
+                        && (status.exited() || status.signaled())
+                    {
                         *known = Started::Ended(status);
                     }
                 }
@@ -195,7 +207,18 @@ impl Drop for Supervisor {
     fn drop(&mut self) {
         // Nothing is lost when that fails: orphans keep coming to a process that waits for none.
         let _ = rustix::process::set_child_subreaper(self.subreaper_before);
+        let _ = rustix::process::setrlimit(Resource::Nproc, self.processes_before);
     }
+}
+
+/// The job's limit of processes where ours is `before`: the hard one is lower, unless it is tiny.
+fn left_for_job(before: Rlimit) -> Rlimit {
+    let maximum = before.maximum.map(|most| match most {
+        ..limits::PROCESSES_SHARED => most,
+        _ => most.saturating_sub(limits::PROCESSES_KEPT),
+    });
+    let current = before.current.map(|most| maximum.map_or(most, |maximum| most.min(maximum)));
+    Rlimit { current, maximum }
 }
 
 /// What a stopping signal means for a helper that runs.
@@ -262,7 +285,22 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use super::Reader;
+    use super::{Reader, Rlimit, left_for_job};
+
+    #[test]
+    fn a_job_is_left_less_than_its_supervisor() {
+        let left = |current, maximum| {
+            let Rlimit { current, maximum } = left_for_job(Rlimit { current, maximum });
+            (current, maximum)
+        };
+        assert_eq!(left(None, None), (None, None));
+        assert_eq!(left(Some(100), None), (Some(100), None));
+        assert_eq!(left(Some(100), Some(200)), (Some(100), Some(184)));
+        assert_eq!(left(Some(200), Some(200)), (Some(184), Some(184)));
+        assert_eq!(left(Some(60), Some(64)), (Some(48), Some(48)));
+        assert_eq!(left(Some(63), Some(63)), (Some(63), Some(63)));
+        assert_eq!(left(Some(0), Some(0)), (Some(0), Some(0)));
+    }
 
     #[test]
     fn output_without_end_is_not_read_to_its_end() {

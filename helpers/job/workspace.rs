@@ -365,10 +365,17 @@ fn make_run_directory(directory_path: Vec<u8>, mode: u32) -> Outcome<Entry> {
     let name = Component::new(name.as_bytes()).or_fail(failed)?;
     mkdirat(&directory, name.c_str(), Mode::RWXU).or_fail(failed)?;
     // Apart from mkdir, because the umask and mkdir itself take bits away.
-    openat(&directory, name.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+    let opened_up = openat(&directory, name.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
         .and_then(|made| fchmod(made, Mode::from_raw_mode(mode)))
-        .or_fail(failed)?;
-    Ok(Entry { directory, directory_path, name })
+        .or_fail(failed);
+    let entry = Entry { directory, directory_path, name };
+    match opened_up {
+        Ok(()) => Ok(entry),
+        Err(failure) => {
+            remove_directory(&entry)?;
+            Err(failure)
+        }
+    }
 }
 
 fn remove_directory(entry: &Entry) -> Outcome {
@@ -382,7 +389,8 @@ fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Workspace> {
     for number in 0..NAMES {
         let suffix = if number == 0 { String::new() } else { format!("_{number}") };
         let name = format!("dir_{}{suffix}", std::process::id());
-        let place = Place::find(&below(execute, &Component::new(name.as_bytes()).or_fail(failed)?))?;
+        let path = below(execute, &Component::new(name.as_bytes()).or_fail(failed)?);
+        let place = Place::find(&path)?;
         if place.look(&place.parked)?.is_some() {
             continue;
         }
@@ -390,9 +398,15 @@ fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Workspace> {
             Err(Errno::EXIST) => continue,
             made => made.or_fail(failed)?,
         }
-        let workspace = Workspace::enter(place, true)?;
-        fchmod(&workspace.home, Mode::from_raw_mode(mode)).or_fail(failed)?;
-        return Ok(workspace);
+        let entered = Workspace::enter(place, true).and_then(|workspace| {
+            fchmod(&workspace.home, Mode::from_raw_mode(mode)).or_fail(failed)?;
+            Ok(workspace)
+        });
+        if entered.is_err() {
+            unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR)
+                .or_fail(|| format!("cannot remove the sandbox {}", Escaped(&path)))?;
+        }
+        return entered;
     }
     Err(Failure::permanent(format_args!("{}: all names are taken", failed())))
 }

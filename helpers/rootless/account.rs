@@ -4,12 +4,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::ancestors;
 use crate::limits;
-use crate::sandbox::metadata::Identity;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 
 /// An account.
 pub struct Account {
@@ -28,12 +27,9 @@ impl Account {
             .unwrap_or_else(|| Account { name: uid.to_string().into_bytes(), home: None })
     }
 
-    /// Whether the home directory is this directory or below it.
-    pub fn lives_below(&self, directory: Identity) -> bool {
-        let Some(home) = &self.home else { return false };
-        open(home.as_slice(), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .and_then(ancestors)
-            .is_ok_and(|above| above.contains(&directory))
+    /// The home directory as a handle, if it is known and there.
+    pub fn open_home(&self) -> Option<OwnedFd> {
+        open(self.home.as_deref()?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
 }
 

@@ -3,19 +3,23 @@
 //!
 //! # The boundary
 //!
-//! The kernel draws it with two means that any process may take on, that all descendants inherit and that nothing takes off:
+//! The kernel draws it with three means that any process may take on, that all descendants inherit and that nothing takes off:
 //!
+//! * no capabilities, where the caller has any (a container's may), since neither of the others holds them all;
 //! * a Landlock domain ([`domain`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
 //!   abstract UNIX socket to anything outside;
 //! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
-//!   files, System V IPC, keyrings and other things that belong to the account as a whole.
+//!   files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the
+//!   account as a whole.
 //!
 //! # What it does not protect from
 //!
 //! The job has the pilot's user id. Landlock does not know about metadata, so the job can see that a file of the pilot exists and how
 //! large it is, can read where a symbolic link leads, and can change permission bits, access control lists and times of what
-//! the pilot owns, if it knows the path (not the content, and not the set-id bits). It can lower the priority of the
-//! pilot's processes, and uses up the account's limits (processes, quota). The network is open to it.
+//! the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`, `S.condor` and the sandboxes of
+//! other jobs are among that, so that it can disturb those jobs and the helpers. It can lower the priority of the
+//! pilot's processes, and uses up the account's limits (processes, descriptors under way, quota). The network is open to it. What the
+//! pilot keeps below the directories of programs is readable to it.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +32,7 @@ mod system;
 use self::account::Account;
 use self::command::Command;
 use crate::argv::Arguments;
+use crate::confine::capabilities;
 use crate::escape::Escaped;
 use crate::limits;
 use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
@@ -40,7 +45,7 @@ use crate::sys;
 use core::fmt::Display;
 use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CString;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::process::ExitCode;
 
@@ -61,9 +66,10 @@ Environment:
   GLEXEC_ENV, GLEXEC_ID  passed on to COMMAND
   Everything else is ignored. COMMAND gets HOME=S, TMPDIR=S, USER, LOGNAME, PATH, and X509_USER_PROXY if S holds the proxy.
 
-COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, and read parts of /etc, /proc and /sys. It has no
-/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, and no System V IPC. The working directory, umask, resource
-limits and descriptors 0 to 2 go on to it as they are.
+COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, with what this account keeps there, and read parts
+of /etc, /proc and /sys. This account's home directory must not lie there (202). COMMAND has no
+/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is told of no changes to files (inotify,
+fanotify). The working directory, umask, resource limits and descriptors 0 to 2 go on to it as they are.
 
 condor_glexec_peer beside this program is started without a domain: it is the helpers' own other half and confines itself.
 
@@ -110,7 +116,10 @@ pub fn parse(argv: &[Vec<u8>]) -> Outcome<Asked<'_>> {
         [option] if option == b"-h" => Ok(Asked::Help),
         [option] if option == b"-v" => Ok(Asked::Version),
         [path, ..] if path.starts_with(b"/") && path.len() < limits::PATH_BYTES => Ok(Asked::Run(path)),
-        [path, ..] => Err(Failure::usage(format_args!("COMMAND is {}; it must be an absolute path", Escaped(path)))),
+        [path, ..] => Err(Failure::usage(format_args!(
+            "COMMAND is {}; it must be an absolute path of at most 4095 bytes",
+            Escaped(path)
+        ))),
     }
 }
 
@@ -132,7 +141,7 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
         (peer, None)
     } else {
         let (sandbox, proxy) = credential.sandbox(&account)?;
-        confine(&command, &sandbox, &credential.place)?;
+        confine(&command, &sandbox, &credential.place, &account)?;
         (command.path, proxy)
     };
     let environment = environment(&account, &credential.place.path(), proxy);
@@ -152,7 +161,7 @@ impl Credential {
             .into_vec();
         if !proxy_path.starts_with(b"/") || proxy_path.len() >= limits::PATH_BYTES {
             return Err(Failure::permanent(format_args!(
-                "GLEXEC_CLIENT_CERT is {}; it must be an absolute path",
+                "GLEXEC_CLIENT_CERT is {}; it must be an absolute path of at most 4095 bytes",
                 Escaped(&proxy_path)
             )));
         }
@@ -173,7 +182,7 @@ impl Credential {
     fn sandbox(&self, account: &Account) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
         let sandbox = open_own(&self.place, &self.place.name)?;
         let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
-        if account.lives_below(found.identity) {
+        if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
             return Err(Failure::permanent(format_args!(
                 "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
                 Escaped(&self.place.path())
@@ -198,11 +207,9 @@ fn open_own(place: &Place, name: &Component) -> Outcome<OwnedFd> {
     }
 }
 
-fn confine(command: &Command, sandbox: &OwnedFd, place: &Place) -> Outcome {
+fn confine(command: &Command, sandbox: &OwnedFd, place: &Place, account: &Account) -> Outcome {
     let system = system::grants()?;
-    let above =
-        ancestors(place.parent.as_fd()).map_err(site_fault("cannot look at the directories above the sandbox"))?;
-    if let Some(covering) = system.iter().find(|grant| above.contains(&grant.identity)) {
+    if let Some(covering) = covering(&system, place.parent.as_fd())? {
         return Err(Failure::new(
             Kind::SiteFault,
             format_args!(
@@ -212,8 +219,28 @@ fn confine(command: &Command, sandbox: &OwnedFd, place: &Place) -> Outcome {
             ),
         ));
     }
+    // A home that is another's holds nothing private of this account: system accounts have such.
+    let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == rustix::process::geteuid().as_raw());
+    if let Some(home) = account.open_home().filter(own)
+        && let Some(covering) = covering(&system, home.as_fd())?
+    {
+        return Err(Failure::new(
+            Kind::SiteFault,
+            format_args!(
+                "this account's home directory lies below {}, which every job can read; give the account another one",
+                Escaped(&covering.path)
+            ),
+        ));
+    }
+    capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     domain::enter(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
+}
+
+/// The grant that a directory lies below, or is, if there is one.
+fn covering<'g>(grants: &'g [system::Grant], directory: BorrowedFd<'_>) -> Outcome<Option<&'g system::Grant>> {
+    let above = ancestors(directory).map_err(site_fault("cannot look at the directories above what is the pilot's"))?;
+    Ok(grants.iter().find(|grant| above.contains(&grant.identity)))
 }
 
 /// A directory and all above it, up to the root.

@@ -8,7 +8,7 @@ use crate::sandbox::component::Component;
 use crate::sandbox::content::{Copier, Uncopied};
 use crate::sandbox::metadata::Metadata;
 use core::convert::Infallible;
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, renameat, unlinkat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, chmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -74,6 +74,28 @@ fn fill(
         Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),
         Err(Uncopied::Changed) => Err(Failure::permanent("the proxy changed while it was copied")),
         Err(Uncopied::Stopped(never)) => match never {},
+    }
+}
+
+/// Gives the proxy `name` in `directory` mode 0600 again if it is a regular file of this account with one name and its mode is why [`open`]
+/// would refuse it. Under a switcher that stays in one account the job can take the mode away, and must not keep itself from being
+/// ended so. What cannot be repaired is left for [`open`] to refuse.
+///
+/// Only for those who end a job (kill, cleanup): they give the content to nobody. Whoever could change it meanwhile could at most have
+/// the switch go to another account; that one's peer can signal its own processes only and takes no sandbox but its own, and is
+/// believed no more than any.
+pub fn close_to_others(directory: BorrowedFd<'_>, name: &Component) {
+    let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(file) = openat(directory, name.c_str(), handle, Mode::empty()) else { return };
+    let unfit = Metadata::of(&file).is_ok_and(|found| {
+        found.kind == FileType::RegularFile
+            && found.owner == rustix::process::geteuid().as_raw()
+            && found.links == 1
+            && found.mode & 0o477 != 0o400
+    });
+    if unfit {
+        // By way of /proc, since fchmod takes no handle, and without the right to read there is nothing else to be had.
+        let _ = chmod(format!("/proc/self/fd/{}", file.as_raw_fd()), Mode::RUSR | Mode::WUSR);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::{KERNEL_SIGSET_BYTES, signal_set, switch_core_off};
 use core::mem::size_of;
+use rustix::process::{Resource, Rlimit};
 use std::ffi::c_long;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -17,11 +18,17 @@ pub enum Leader {
     Group,
 }
 
-/// Lets `command` start its program in `directory`, with umask 022 and no core files, as the leader of a session or group.
+/// Lets `command` start its program in `directory`, with umask 022, no core files and, if one is given, this limit of its account's
+/// processes, as the leader of a session or group.
 ///
 /// # Errors
 /// When there is no descriptor left.
-pub fn set_child_up(command: &mut Command, directory: BorrowedFd<'_>, leader: Leader) -> io::Result<()> {
+pub fn set_child_up(
+    command: &mut Command,
+    directory: BorrowedFd<'_>,
+    leader: Leader,
+    processes: Option<Rlimit>,
+) -> io::Result<()> {
     let directory = directory.try_clone_to_owned()?;
     let in_child = move || {
         rustix::process::fchdir(&directory)?;
@@ -30,9 +37,12 @@ pub fn set_child_up(command: &mut Command, directory: BorrowedFd<'_>, leader: Le
             Leader::Group => rustix::process::setpgid(None, None)?,
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        if let Some(processes) = processes {
+            rustix::process::setrlimit(Resource::Nproc, processes)?;
+        }
         switch_core_off()
     };
-    // SAFETY: between fork and exec the closure makes six system calls and nothing else; it allocates nothing, takes no lock, and
+    // SAFETY: between fork and exec the closure makes seven system calls at the most and nothing else; it allocates nothing, takes no lock, and
     // the descriptor it uses belongs to it.
     unsafe { command.pre_exec(in_child) };
     Ok(())
@@ -112,7 +122,7 @@ impl Drop for SignalQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::{Leader, SignalQueue, set_child_up};
+    use super::{Leader, Resource, Rlimit, SignalQueue, set_child_up};
     use std::os::fd::AsFd;
     use std::process::Command;
 
@@ -132,12 +142,15 @@ mod tests {
     fn a_child_starts_in_the_setting_that_was_asked_for() {
         let directory = std::fs::File::open("/proc").unwrap();
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "pwd; umask; ulimit -c; cut -d' ' -f1,5,6 /proc/$$/stat"]);
-        set_child_up(&mut command, directory.as_fd(), Leader::Session).unwrap();
+        command.args(["-c", "pwd; umask; ulimit -c; grep processes /proc/$$/limits; cut -d' ' -f1,5,6 /proc/$$/stat"]);
+        let maximum = super::super::limit(Resource::Nproc).unwrap().maximum;
+        let processes = Rlimit { current: maximum.or(Some(12_345)), maximum };
+        set_child_up(&mut command, directory.as_fd(), Leader::Session, Some(processes)).unwrap();
         let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(&lines[..3], ["/proc", "0022", "0"]);
-        let numbers: Vec<&str> = lines[3].split(' ').collect();
+        assert_eq!(lines[3].split_ascii_whitespace().nth(2), processes.current.map(|most| most.to_string()).as_deref());
+        let numbers: Vec<&str> = lines[4].split(' ').collect();
         assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
     }
 }

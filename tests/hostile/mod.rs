@@ -5,7 +5,8 @@
 
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::time::Duration;
+use std::os::unix::process::CommandExt;
+use std::time::{Duration, Instant};
 
 /// Which family.
 pub const VARIABLE: &str = "HOSTILE_FAMILY";
@@ -19,6 +20,9 @@ const PROCESSES: u64 = 400;
 #[test]
 fn family() {
     let Ok(kind) = std::env::var(VARIABLE) else { return };
+    if kind == "full" {
+        return fill();
+    }
     let most = rustix::process::Rlimit { current: Some(PROCESSES), maximum: Some(PROCESSES) };
     rustix::process::setrlimit(rustix::process::Resource::Nproc, most).unwrap();
     let ready = || File::create(READY).map(drop).unwrap();
@@ -87,6 +91,14 @@ fn family() {
                 nap(1);
             }
         }
+        "traced" => {
+            // Its parent, which has not asked for it, is told of a stop as soon as this becomes another program.
+            // SAFETY: the call reads and writes no memory.
+            unsafe { libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) };
+            ready();
+            let error = std::process::Command::new("/bin/sleep").arg("1000").exec();
+            panic!("{error}");
+        }
         "namespaces" => {
             // SAFETY: two flags. Where it is not allowed, what follows is a family like others.
             unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWPID) };
@@ -104,6 +116,25 @@ fn family() {
     }
     loop {
         nap(1_000_000);
+    }
+}
+
+/// Uses up what its caller lets it have, by itself or by raising its own limit, for a minute and a half at most.
+fn fill() {
+    File::create(READY).map(drop).unwrap();
+    let maximum = glexec_rs::sys::limit(rustix::process::Resource::Nproc).unwrap().maximum;
+    assert!(maximum.is_some_and(|most| most <= PROCESSES), "{maximum:?}");
+    let raised = rustix::process::Rlimit { current: maximum, maximum };
+    rustix::process::setrlimit(rustix::process::Resource::Nproc, raised).unwrap();
+    // SAFETY: a signal and a disposition.
+    unsafe { libc::signal(libc::SIGTERM, libc::SIG_IGN) };
+    let end = Instant::now() + Duration::from_secs(90);
+    while Instant::now() < end {
+        if fork() == 0 {
+            nap(end.saturating_duration_since(Instant::now()).as_millis() as u64);
+            exit();
+        }
+        nap(1);
     }
 }
 

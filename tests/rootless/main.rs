@@ -11,7 +11,7 @@ mod programs;
 
 use glexec_rs::process::status::Status;
 use ground::{Ground, SECRET, Started, pipe_with, text};
-use libc::{EACCES, EFAULT, EINVAL, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
+use libc::{EACCES, EBADF, EFAULT, EINVAL, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -137,6 +137,16 @@ const ATTACKS: &[(&str, &[i32], &[i32])] = &[
     ("bpf", ANY, &[EPERM]),
     ("perf_event_open", ANY, &[EPERM]),
     ("userfaultfd", ANY, &[EPERM]),
+    ("inotify_outside", WORKS, &[ENOSYS]),
+    ("inotify_add_watch", &[EBADF], &[ENOSYS]),
+    ("inotify_init", WORKS, &[ENOSYS]),
+    ("fanotify_init", &[0, EPERM, ENOSYS], &[EPERM]),
+    ("fanotify_mark", &[EBADF, ENOSYS], &[EPERM]),
+    ("kexec_load", ANY, &[EPERM]),
+    ("kexec_file_load", ANY, &[EPERM]),
+    ("init_module", ANY, &[EPERM]),
+    ("finit_module", ANY, &[EPERM]),
+    ("delete_module", ANY, &[EPERM]),
     ("io_uring", ANY, &[ENOSYS]),
     ("openat2", WORKS, &[ENOSYS]),
     ("namespace_mount", &[0, EUSERS], &[EPERM, EUSERS]),
@@ -164,8 +174,8 @@ const NEEDS: &[&str] = &[
 
 /// Whether this attempt exists on this architecture.
 fn applies(name: &str) -> bool {
-    let of_x86_64 =
-        name.starts_with("x32") || ["chmod_", "creat_", "open_setuid", "mknod_"].iter().any(|n| name.starts_with(n));
+    let of_x86_64 = name.starts_with("x32")
+        || ["chmod_", "creat_", "open_setuid", "mknod_", "inotify_init"].iter().any(|n| name.starts_with(n));
     cfg!(target_arch = "x86_64") || !of_x86_64
 }
 
@@ -210,6 +220,34 @@ fn a_job_reaches_nothing_of_the_pilot_and_all_that_it_needs() {
     assert_eq!(results.get("kill_9"), Some(&EPERM));
     assert!(victim.lives());
     assert_eq!(fs::read_to_string(ground.base.join("secret")).unwrap(), SECRET);
+}
+
+#[test]
+fn a_job_has_none_of_its_callers_capabilities() {
+    let ground = Ground::new();
+    if ground.uid() == fs::metadata("/proc/self").unwrap().uid() {
+        eprintln!("skipped: a caller with capabilities needs root");
+        return;
+    }
+    let uid = ground.uid().to_string();
+    let with_capability = || {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid", &uid, "--clear-groups", "--inh-caps", "+sys_nice", "--ambient-caps", "+sys_nice"]);
+        command.current_dir(&ground.sandbox);
+        command
+    };
+    let status = ["/bin/cat", "/proc/self/status"];
+    let held = |output: &Output| {
+        let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
+        let lines = text(output).0;
+        let lines = lines.lines().filter_map(|line| line.split_once('\t'));
+        lines.filter(|(name, set)| sets.contains(name) && *set != "0000000000000000").count()
+    };
+    assert_eq!(held(&with_capability().args(status).output().unwrap()), 4);
+    let mut inside = with_capability();
+    inside.arg(ground.programs.join("glexec_rootless")).env("GLEXEC_CLIENT_CERT", &ground.proxy);
+    let output = inside.args(status).output().unwrap();
+    assert!(output.status.success() && held(&output) == 0, "{:?}", text(&output));
 }
 
 #[test]
@@ -259,12 +297,13 @@ getent passwd 0 | cut -d: -f1
 getent hosts localhost > /dev/null
 date -u +%Z
 test -n "$(nproc)"
+timeout 0.3 tail -f input 2> /dev/null || true
 cp -p input kept; touch -d 2001-02-03 kept; chmod 700 kept
 { echo 'done' > /dev/stdout; } | cat
 "#,
     );
     let output = ground.run(&script, [""; 0]);
-    let expected = "process substitution\nhere document\nkilled\ninput\nawk 42\nperl 42\nroot\nUTC\ndone\n";
+    let expected = "process substitution\nhere document\nkilled\ninput\nawk 42\nperl 42\nroot\nUTC\ninput\ndone\n";
     assert_eq!((text(&output).0.as_str(), output.status.code()), (expected, Some(0)), "{:?}", text(&output));
 
     if !Path::new("/usr/bin/python3").exists() {
@@ -542,6 +581,30 @@ fn faults_of_the_sandbox_are_201_or_202() {
     // Every job could read every sandbox there.
     let covered = Ground::below(Path::new("/opt"));
     assert_refused(&covered.run("/bin/true", [""; 0]), 202, "lies below \"/opt\"");
+}
+
+#[test]
+fn a_home_directory_that_every_job_could_read_is_refused() {
+    let ground = Ground::new();
+    if ground.uid() == fs::metadata("/proc/self").unwrap().uid() {
+        eprintln!("skipped: an account of the test's own needs root");
+        return;
+    }
+    let home = Ground::below(Path::new("/opt"));
+    let table = ground.base.join("passwd");
+    ground.file(&table, &format!("pilot:x:{0}:{0}::{1}:/bin/sh\n", ground.uid(), home.base.display()), 0o644);
+    let run = || {
+        let script =
+            format!("mount --bind \"$0\" /etc/passwd && exec setpriv --reuid {} --clear-groups \"$@\"", ground.uid());
+        let mut command = Command::new("/usr/bin/unshare");
+        command.args(["--mount", "/bin/sh", "-c", &script]).arg(&table).current_dir(&ground.sandbox);
+        command.arg(ground.programs.join("glexec_rootless")).arg("/bin/true");
+        command.env("GLEXEC_CLIENT_CERT", &ground.proxy).output().unwrap()
+    };
+    assert_refused(&run(), 202, "home directory lies below \"/opt\"");
+    std::os::unix::fs::chown(&home.base, Some(0), Some(0)).unwrap();
+    let output = run();
+    assert!(output.status.success(), "{:?}", text(&output));
 }
 
 #[test]

@@ -348,6 +348,28 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("bpf", |_| done(libc::SYS_bpf, [-1, 0, 0, 0, 0, 0])),
     ("perf_event_open", |_| done(libc::SYS_perf_event_open, [0, 0, 0, 0, 0, 0])),
     ("userfaultfd", |_| opened(libc::SYS_userfaultfd, [-1, 0, 0, 0, 0, 0]).map(drop)),
+    ("inotify_outside", |aim| {
+        let queue = opened(libc::SYS_inotify_init1, [libc::IN_CLOEXEC.into(), 0, 0, 0, 0, 0])?;
+        let directory = path(&aim.base);
+        let arguments = [queue.as_raw_fd().into(), text(&directory), libc::IN_ALL_EVENTS.into(), 0, 0, 0];
+        done(libc::SYS_inotify_add_watch, arguments)
+    }),
+    ("inotify_add_watch", |_| done(libc::SYS_inotify_add_watch, [-1, 0, libc::IN_ALL_EVENTS.into(), 0, 0, 0])),
+    #[cfg(target_arch = "x86_64")]
+    ("inotify_init", |_| opened(libc::SYS_inotify_init, [0; 6]).map(drop)),
+    ("fanotify_init", |_| {
+        let flags = libc::FAN_CLOEXEC | libc::FAN_REPORT_FID;
+        opened(libc::SYS_fanotify_init, [flags.into(), 0, 0, 0, 0, 0]).map(drop)
+    }),
+    ("fanotify_mark", |_| {
+        let mask = libc::FAN_MODIFY as c_long;
+        done(libc::SYS_fanotify_mark, [-1, libc::FAN_MARK_ADD.into(), mask, at_cwd(), 0, 0])
+    }),
+    ("kexec_load", |_| done(libc::SYS_kexec_load, [0, 0, 0, 0, 0, 0])),
+    ("kexec_file_load", |_| done(libc::SYS_kexec_file_load, [-1, -1, 0, 0, 0, 0])),
+    ("init_module", |_| done(libc::SYS_init_module, [0, 0, 0, 0, 0, 0])),
+    ("finit_module", |_| done(libc::SYS_finit_module, [-1, 0, 0, 0, 0, 0])),
+    ("delete_module", |_| done(libc::SYS_delete_module, [0, 0, 0, 0, 0, 0])),
     ("io_uring", |_| done(libc::SYS_io_uring_setup, [1, 0, 0, 0, 0, 0])),
     ("openat2", |_| {
         let how = [0_u64; 3];
