@@ -293,9 +293,9 @@ fn u4_killed_at_any_moment_a_repeated_call_ends_well() {
         let finished = running.finish();
         interrupted += usize::from(finished.signal.is_some());
         // The target side notices a little later that it is alone.
-        while site.processes().iter().any(|(_, command)| command.contains("condor_glexec_peer")) {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        common::await_that("the target side has ended", || {
+            !site.processes().iter().any(|(_, command)| command.contains("condor_glexec_peer"))
+        });
         let now = contents(&sandbox);
         for (now, before) in now.iter().zip(&current) {
             assert!(now == before || *now == pem(seed), "neither the old nor the new proxy");

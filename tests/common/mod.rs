@@ -29,7 +29,7 @@ pub use call::{Call, Finished, Running};
 pub use channel::Channel;
 pub use directory::new_directory;
 pub use leftovers::processes;
-pub use process::{Sleeper, await_state};
+pub use process::{Sleeper, await_state, await_that, peak_memory};
 pub use programs::{built, built_program};
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, nest, put_file, put_link};

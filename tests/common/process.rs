@@ -87,12 +87,34 @@ fn command(account: Account, words: &[&str]) -> Command {
     command
 }
 
+#[track_caller]
 fn await_sleep(pid: u32) {
     let name = format!("/proc/{pid}/comm");
-    while std::fs::read_to_string(&name).unwrap() != "sleep\n" {
+    await_that("the program sleep is executed", || std::fs::read_to_string(&name).unwrap() == "sleep\n");
+    await_state(pid, 'S');
+}
+
+/// Waits until something `holds`, which `what` says in words. It may take as long as all processes of a busy machine need to end.
+///
+/// # Panics
+/// When it takes longer; not while the test fails already, for another reason.
+#[track_caller]
+pub fn await_that(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        if Instant::now() > deadline {
+            assert!(std::thread::panicking(), "it takes too long until {what}");
+            return;
+        }
         std::thread::sleep(Duration::from_millis(1));
     }
-    await_state(pid, 'S');
+}
+
+/// The most memory that a process has had resident, in KiB; 0 when it has ended.
+pub fn peak_memory(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
 }
 
 fn state(pid: u32) -> char {

@@ -6,6 +6,7 @@ use super::account::{self, GREG, PILOT, as_account};
 use super::call::{Call, Finished};
 use super::directory::new_directory;
 use super::leftovers::{Public, processes};
+use super::process::await_that;
 use super::programs::built;
 use super::sandbox::{Sandbox, finish, put_file};
 use super::switcher::{self, SwitcherCall};
@@ -209,14 +210,17 @@ impl Site {
         }
     }
 
-    /// Kills what still runs from here: a switcher that hangs is root's, so that no helper could.
+    /// Kills what still runs from here, and what that starts meanwhile: a switcher that hangs is root's, so that no helper could.
+    #[track_caller]
     pub fn kill_processes(&self) {
-        for (pid, _) in processes(&self.root) {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
-        }
-        while !processes(&self.root).is_empty() {
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
+        await_that("all processes have ended", || {
+            let left = self.processes();
+            for (pid, _) in &left {
+                let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+            left.is_empty()
+        });
     }
 
     fn remove(&self) {

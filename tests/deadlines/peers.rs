@@ -1,16 +1,17 @@
 //! A target side that is not our peer, or is kept from working.
 
-use crate::common::{Call, GREG, PILOT, Site, Sleeper, Snapshot, as_account, pem, put_file};
-use crate::{HANGS, Left, etc, full, not_before, side_by_side};
+use crate::common::{Call, GREG, PILOT, Site, Sleeper, Snapshot, as_account, await_that, pem, put_file};
+use crate::{HANGS, Left, assert_due, at_deadline, etc, full, side_by_side};
 use glexec_rs::limits;
 use glexec_rs::sandbox::component::Component;
-use glexec_rs::sandbox::wire::{Message, Reason, Record, Time};
+use glexec_rs::sandbox::wire::{Message, Reason, Record, Time, Totals};
 use glexec_rs::switch::GREETING;
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Reads what it is sent until the socket ends.
 const LISTEN: &str = "exec cat <&0 >/dev/null";
@@ -48,7 +49,7 @@ fn given_up(script: &str, policy: &str, deadline: Duration, words: &[&str]) {
     replace_peer(&site, script);
     let policy = etc::put(&site, policy);
     let call = || etc::with(&policy, || site.cleanup(&left.sandbox).time_limit(HANGS).run());
-    not_before(deadline, call).expect_refusal(1, words);
+    at_deadline(deadline, call).expect_refusal(1, words);
     left.assert_as_before();
     site.kill_processes();
     restore_peer(&site);
@@ -59,6 +60,10 @@ fn given_up(script: &str, policy: &str, deadline: Duration, words: &[&str]) {
 fn c11_silent_slow_and_endless_target_sides_are_given_up() {
     side_by_side(&[
         silent_in_setup,
+        never_acknowledges,
+        deaf_in_setup,
+        slow_in_setup,
+        endless_in_setup,
         silent_in_cleanup,
         silent_and_deaf_in_cleanup,
         silent_in_kill,
@@ -72,17 +77,53 @@ fn c11_silent_slow_and_endless_target_sides_are_given_up() {
     ]);
 }
 
-fn silent_in_setup() {
+/// A setup under a stand-in that does `script` after the greeting: what it says when it gives up; the sandbox stays, and is handed over in the end.
+/// It has more in it than a socket holds.
+fn setup_given_up(script: &str, deadline: Duration, words: &[&str]) {
     let Some(site) = Site::new() else { return };
     let sandbox = site.sandbox();
+    (0..100).for_each(|file| sandbox.add_file(format!("{file}"), &[1; 10_000], 0o644));
+    sandbox.finish_directory("", 0o755);
     let given = sandbox.snapshot();
-    replace_peer(&site, LISTEN);
+    replace_peer(&site, script);
     let call = || site.setup(&sandbox).time_limit(HANGS).run();
-    not_before(limits::SILENCE_DEADLINE, call).expect_refusal(2, &["did not answer in time"]);
+    at_deadline(deadline, call).expect_refusal(2, words);
     sandbox.assert_as_before(&given);
+    site.kill_processes();
     restore_peer(&site);
     site.setup(&sandbox).run().expect_quiet();
     sandbox.assert_handed_over(&given);
+}
+
+fn silent_in_setup() {
+    setup_given_up(LISTEN, limits::SILENCE_DEADLINE, &["did not answer in time"]);
+}
+
+/// It takes all of the tree and says nothing.
+fn never_acknowledges() {
+    let script = format!("{}\n{LISTEN}", send(&Message::Ready.encode()));
+    setup_given_up(&script, limits::SILENCE_DEADLINE, &["waiting for the acknowledgement", "did not answer in time"]);
+}
+
+/// It takes nothing of the tree, and does not even end when the pilot's side has ended the conversation.
+fn deaf_in_setup() {
+    let deadline = limits::SILENCE_DEADLINE + limits::UNDO_DEADLINE + limits::SWITCHER_END_DEADLINE;
+    let script = format!("{}\nexec sleep 1000", send(&Message::Ready.encode()));
+    setup_given_up(&script, deadline, &["handing files over", "did not answer in time"]);
+}
+
+/// News now and then is no silence: that it is given up in the end is for what it must not say.
+fn slow_in_setup() {
+    let news = format!("sleep 65; {}", send(&Message::Progress(Totals::default()).encode()));
+    let script = format!("{}\n{news}\n{news}\n{}\n{LISTEN}", send(&Message::Ready.encode()), send(b"x"));
+    setup_given_up(&script, Duration::from_secs(130), &["something else than an acknowledgement"]);
+}
+
+/// See [`endless_where_an_answer_is_due`].
+fn endless_in_setup() {
+    let flood = format!("while :; do {}; done 2>/dev/null", send(b"x"));
+    let script = format!("{}\n{flood}", send(&Message::Ready.encode()));
+    setup_given_up(&script, limits::UNDO_DEADLINE, &["something else than an acknowledgement"]);
 }
 
 fn silent_in_cleanup() {
@@ -101,7 +142,7 @@ fn silent_in_kill() {
     let mut process = Sleeper::start(GREG);
     replace_peer(&site, LISTEN);
     let call = || site.kill(&sandbox, process.pid(), 9).closed(&[]).time_limit(HANGS).run();
-    not_before(limits::SILENCE_DEADLINE, call).expect_refusal(2, &["did not answer in time"]);
+    at_deadline(limits::SILENCE_DEADLINE, call).expect_refusal(2, &["did not answer in time"]);
     process.assert_alive();
 }
 
@@ -112,42 +153,60 @@ fn silent_in_update_proxy() {
     put_file(PILOT, &new, &pem(2), 0o600);
     replace_peer(&site, LISTEN);
     let call = || site.update_proxy(&left.sandbox, &new).time_limit(HANGS).run();
-    not_before(limits::SILENCE_DEADLINE, call).expect_refusal(1, &["did not answer in time"]);
+    at_deadline(limits::SILENCE_DEADLINE, call).expect_refusal(1, &["did not answer in time"]);
     left.assert_as_before();
     assert!(!new.exists());
 }
 
-/// The real peer, stopped by the job while the tree is on its way.
+/// The real peer, stopped by the job while the tree is on its way. On a busy machine a tree can have arrived before anybody looks: then a larger one.
 fn stopped_in_cleanup() {
     let Some(site) = Site::new() else { return };
+    let mut sizes = [5_000, 20_000, 80_000].into_iter();
+    assert!(sizes.any(|files| stopped_in_cleanup_of(&site, files)), "it was never stopped at the right moment");
+}
+
+/// Whether the peer was stopped before it had sent all of so many files.
+fn stopped_in_cleanup_of(site: &Site, files: u32) -> bool {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
     as_account(GREG, || {
-        (0..20_000).for_each(|file| fs::write(sandbox.path.join(format!("{file}")), b"output").unwrap())
+        (0..files).for_each(|file| fs::write(sandbox.path.join(format!("{file}")), b"output").unwrap())
     });
     let (job, parked) = (sandbox.snapshot(), Snapshot::of(&sandbox.parked).below());
-    let arriving = || fs::read_dir(&sandbox.parked).unwrap().count() > 1;
+    let arriving = || fs::read_dir(&sandbox.parked).is_ok_and(|listed| listed.count() > 1);
+    let has_arrived = || fs::metadata(&sandbox.path).unwrap().uid() == PILOT.uid();
     let signal = |signal| {
         for (pid, _) in site.processes().iter().filter(|(_, command)| command.contains("condor_glexec_peer")) {
             let pid = Pid::from_raw(*pid as i32).unwrap();
-            as_account(GREG, || kill_process(pid, signal)).unwrap();
+            let signalled = as_account(GREG, || kill_process(pid, signal));
+            assert!(matches!(signalled, Ok(()) | Err(Errno::SRCH)), "{signalled:?}");
         }
     };
-    let running = site.cleanup(&sandbox).time_limit(HANGS).start();
-    while !arriving() {
+    let since = Instant::now();
+    let mut running = site.cleanup(&sandbox).time_limit(HANGS).start();
+    while !arriving() && !running.has_ended() {
         std::thread::yield_now();
     }
     signal(Signal::STOP);
-    not_before(limits::SILENCE_DEADLINE, || running.finish()).expect_refusal(1, &["did not answer in time"]);
-    signal(Signal::CONT);
-    while !site.processes().is_empty() {
+    while !running.has_ended() && !has_arrived() && since.elapsed() < HANGS {
         std::thread::sleep(Duration::from_millis(10));
     }
+    if has_arrived() {
+        signal(Signal::CONT);
+        running.finish().expect_quiet();
+        sandbox.assert_taken_back(&job, &given);
+        return false;
+    }
+    running.finish().expect_refusal(1, &["did not answer in time"]);
+    assert_due(since, limits::SILENCE_DEADLINE + limits::UNDO_DEADLINE + limits::SWITCHER_END_DEADLINE);
+    signal(Signal::CONT);
+    await_that("the peer has ended", || site.processes().is_empty());
     sandbox.snapshot().assert_same(&job);
     Snapshot::of(&sandbox.parked).below().assert_same(&parked);
     site.cleanup(&sandbox).run().expect_quiet();
     sandbox.assert_taken_back(&job, &given);
+    true
 }
 
 /// After what it must not say, it is given the time to undo its part; what it says meanwhile is dropped.
@@ -160,13 +219,13 @@ fn left_out() -> String {
     records(&Record::LeftOut { name: Component::new(b"entry").unwrap(), reason: Reason::Special })
 }
 
-/// An entry now and then is no silence; the site's own bound ends it.
+/// An entry now and then is no silence; the site's own bound ends it. See [`endless_where_an_answer_is_due`] for what comes then.
 fn slow_entries() {
     let script = format!("while {}; do sleep 1; done 2>/dev/null", left_out());
     given_up(
         &script,
         "cleanup-seconds = 5\n",
-        Duration::from_secs(5),
+        Duration::from_secs(5) + limits::UNDO_DEADLINE,
         &["took longer to copy than 5 s", "cleanup-seconds"],
     );
 }
@@ -176,10 +235,15 @@ fn endless_entries() {
     given_up(
         &script,
         "cleanup-seconds = 5\n",
-        Duration::from_secs(5),
+        Duration::from_secs(5) + limits::UNDO_DEADLINE,
         &["took longer to copy than 5 s", "cleanup-seconds"],
     );
-    given_up(&script, "cleanup-entries = 5000\n", Duration::ZERO, &["more than 5000 entries", "cleanup-entries"]);
+    given_up(
+        &script,
+        "cleanup-entries = 5000\n",
+        limits::UNDO_DEADLINE,
+        &["more than 5000 entries", "cleanup-entries"],
+    );
 }
 
 /// The work is done; that the switcher does not end is no failure.
@@ -187,7 +251,7 @@ fn a_switcher_that_stays_after_the_work() {
     let Some(site) = Site::new() else { return };
     let left = Left::by_a_job(&site);
     replace_peer(&site, "\"${0%/*}\"/real_peer \"$@\"; exec sleep 1000");
-    not_before(limits::SWITCHER_END_DEADLINE, || site.cleanup(&left.sandbox).run()).expect_quiet();
+    at_deadline(limits::SWITCHER_END_DEADLINE, || site.cleanup(&left.sandbox).run()).expect_quiet();
     left.sandbox.assert_taken_back(&left.job, &left.given);
     site.kill_processes();
 }
@@ -203,7 +267,7 @@ fn never_removes() {
     replace_peer(&site, &format!("{}\nexec sleep 5000", records(&end)));
     let hangs = limits::REMOVAL_DEADLINE + HANGS;
     let call = || site.cleanup(&left.sandbox).time_limit(hangs).run();
-    not_before(limits::REMOVAL_DEADLINE, call).expect_refusal(1, &["did not answer in time"]);
+    at_deadline(limits::REMOVAL_DEADLINE, call).expect_refusal(1, &["did not answer in time"]);
     // The two have changed places: the pilot's is the sandbox, the job's own copy waits to be removed.
     assert_eq!(fs::metadata(&left.sandbox.path).unwrap().uid(), PILOT.uid());
     Snapshot::of(&left.sandbox.parked).below().assert_same(&left.job.clone().below());

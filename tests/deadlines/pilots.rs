@@ -1,8 +1,8 @@
 //! A pilot side that falls silent: the target side does not stay, and leaves everything as it was.
 
-use crate::common::{PILOT, Site, Snapshot, as_account};
+use crate::common::{PILOT, Running, Site, Snapshot, as_account};
 use crate::peers::peer;
-use crate::{Left, not_before, side_by_side};
+use crate::{Left, assert_due, side_by_side};
 use glexec_rs::connection::{Connection, Packet, pair};
 use glexec_rs::limits;
 use glexec_rs::sandbox::component::Component;
@@ -11,6 +11,7 @@ use glexec_rs::sandbox::wire::{Message, Place};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::time::Instant;
 
 #[test]
 fn target_sides_give_up_a_silent_pilot() {
@@ -18,7 +19,7 @@ fn target_sides_give_up_a_silent_pilot() {
 }
 
 /// A peer for this operation that has greeted, and the pilot's end.
-fn started(site: &Site, operation: &str) -> (crate::common::Running, Connection) {
+fn started(site: &Site, operation: &str) -> (Running, Connection) {
     // The peer asks the socket who made it.
     let (ours, theirs) = as_account(PILOT, || pair().unwrap());
     let running = peer(site, operation).input(theirs).start();
@@ -40,10 +41,11 @@ fn place(connection: &Connection, site: &Site, directory: &Path, proxy: &[u8]) {
     connection.send(&request.encode(), &[]).unwrap();
 }
 
-/// The peer ends at its deadline, and says why.
+/// The peer ends at its deadline, and says why. The deadline began to run when it last said or heard something, which was not before `since`.
 #[track_caller]
-fn assert_given_up(running: crate::common::Running, connection: &mut Connection) {
-    not_before(limits::SILENCE_DEADLINE, || running.finish()).expect(1);
+fn assert_given_up(running: Running, connection: &mut Connection, since: Instant) {
+    running.finish().expect(1);
+    assert_due(since, limits::SILENCE_DEADLINE);
     let mut packet = Packet::default();
     let mut last = Vec::new();
     while connection.receive(&mut packet).is_ok() {
@@ -59,8 +61,9 @@ fn silent_from_the_beginning() {
         for operation in ["setup", "cleanup", "kill", "update_proxy"] {
             let site = &site;
             scope.spawn(move || {
+                let since = Instant::now();
                 let (running, mut connection) = started(site, operation);
-                assert_given_up(running, &mut connection);
+                assert_given_up(running, &mut connection, since);
             });
         }
     });
@@ -72,12 +75,13 @@ fn silent_in_setup() {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     let (running, mut connection) = started(&site, "setup");
+    let since = Instant::now();
     place(&connection, &site, &sandbox.parked, sandbox.proxy.as_bytes());
     let mut packet = Packet::default();
     connection.receive(&mut packet).unwrap();
     assert_eq!(Message::decode(packet.bytes()), Ok(Message::Ready));
     assert!(sandbox.parked.exists());
-    assert_given_up(running, &mut connection);
+    assert_given_up(running, &mut connection, since);
     sandbox.assert_as_before(&given);
 }
 
@@ -86,9 +90,10 @@ fn silent_in_cleanup() {
     let Some(site) = Site::new() else { return };
     let left = Left::by_a_job(&site);
     let (running, mut connection) = started(&site, "cleanup");
+    let since = Instant::now();
     place(&connection, &site, &left.sandbox.path, left.sandbox.proxy.as_bytes());
     connection.receive(&mut Packet::default()).unwrap();
-    assert_given_up(running, &mut connection);
+    assert_given_up(running, &mut connection, since);
     left.assert_as_before();
     assert!(!Snapshot::of(&left.sandbox.path).names().is_empty());
     left.assert_comes_back(&site);

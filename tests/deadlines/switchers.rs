@@ -1,7 +1,7 @@
 //! A switcher that never starts the peer.
 
 use crate::common::{Finished, GREG, PILOT, Sandbox, Site, Sleeper, pem, put_file};
-use crate::{HANGS, Left, not_before, side_by_side};
+use crate::{HANGS, Left, at_deadline, side_by_side};
 use glexec_rs::limits;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,7 +32,7 @@ fn hangs() {
     std::thread::scope(|scope| {
         for (call, code) in calls {
             scope.spawn(move || {
-                not_before(limits::GREETING_DEADLINE, || call.time_limit(HANGS).run()).expect_refusal(code, &WORDS);
+                at_deadline(limits::GREETING_DEADLINE, || call.time_limit(HANGS).run()).expect_refusal(code, &WORDS);
             });
         }
     });
@@ -57,7 +57,7 @@ fn prints_for_ever() {
         let arguments = [switcher.clone().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
         site.setup(sandbox).only_args(arguments).args(["0", "0"]).time_limit(HANGS).run()
     };
-    not_before(limits::GREETING_DEADLINE, || call(&sandbox)).expect_refusal(2, &[WORDS[0], "all work and no play"]);
+    at_deadline(limits::GREETING_DEADLINE, || call(&sandbox)).expect_refusal(2, &[WORDS[0], "all work and no play"]);
     // This one is the pilot's own, and was ended.
     sandbox.assert_as_before(&given);
 }

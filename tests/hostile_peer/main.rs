@@ -13,7 +13,7 @@ mod target;
 use common::{Call, Finished, GREG, PILOT, Sandbox, Site, Sleeper, Snapshot, finish, pem, put_file};
 use fuse::Fuse;
 use std::os::unix::fs::PermissionsExt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use target::{ATTACKS, Answer, Attack};
 
 /// Which attack this process is to play, as the peer.
@@ -27,7 +27,7 @@ fn hostile_peer() {
     }
 }
 
-/// Puts a script in the peer's place that becomes this program and plays one attack.
+/// Puts a script in the peer's place that starts this program, which plays one attack, and notes in the file `played` how that ended.
 fn take_the_peers_place(site: &Site, name: &str) {
     let own = site.program("hostile");
     if !own.exists() {
@@ -35,7 +35,13 @@ fn take_the_peers_place(site: &Site, name: &str) {
         std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::rename(site.program("condor_glexec_peer"), site.program("honest")).unwrap();
     }
-    let script = format!("#!/bin/sh\n{VARIABLE}='{name}' exec {} --exact hostile_peer --nocapture\n", own.display());
+    let played = site.root.join("played");
+    put_file(GREG, &played, b"", 0o600);
+    let script = format!(
+        "#!/bin/sh\n{VARIABLE}='{name}' {} --exact hostile_peer --nocapture\necho $? >{}\n",
+        own.display(),
+        played.display()
+    );
     let _ = std::fs::remove_file(site.program("condor_glexec_peer"));
     std::fs::write(site.program("condor_glexec_peer"), script).unwrap();
     std::fs::set_permissions(site.program("condor_glexec_peer"), std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -68,14 +74,17 @@ fn attacks_on(helper: &str) -> impl Iterator<Item = &'static Attack> {
     ATTACKS.iter().filter(move |attack| attack.helper == helper)
 }
 
-/// All that other tests are sure of: refused, nothing changed, and one report that has these words.
-fn assert_refused(attack: &Attack, finished: &Finished, code: i32) {
+/// All that other tests are sure of: refused, nothing changed, and one report that has these words; and that it was the attack which was refused.
+#[track_caller]
+fn assert_refused(site: &Site, attack: &Attack, finished: &Finished, code: i32) {
     let Answer::Refused(words) = attack.answer else { panic!("{}: it should be refused", attack.name) };
     assert_eq!(finished.code, Some(code), "{}: {finished:?}", attack.name);
     assert_fit_to_be_read(attack, finished);
     for word in words {
         assert!(finished.said().contains(word), "{}: {word:?} is missing: {finished:?}", attack.name);
     }
+    let played = std::fs::read_to_string(site.root.join("played")).unwrap();
+    assert_eq!(played.trim(), target::PLAYED.to_string(), "{}: it was not played: {finished:?}", attack.name);
 }
 
 #[test]
@@ -87,13 +96,14 @@ fn c11_cleanup_refuses_what_the_protocol_does_not_allow() {
     for attack in attacks_on("cleanup").filter(|attack| matches!(attack.answer, Answer::Refused(_))) {
         take_the_peers_place(&site, attack.name);
         let finished = site.cleanup(&sandbox).run();
-        assert_refused(attack, &finished, 1);
+        assert_refused(&site, attack, &finished, 1);
         let left: Vec<_> = ["written", "growing"].iter().map(|name| sandbox.path.join(name)).collect();
         left.iter().for_each(|path| drop(std::fs::remove_file(path)));
         finish(GREG, &sandbox.path, 0o755);
         let now = sandbox.snapshot().with("", |entry| entry.mtime = job.get("").mtime);
         now.assert_same(&job);
-        assert_eq!(Snapshot::of(&sandbox.parked).names(), pilot.names(), "{}", attack.name);
+        let changed = Snapshot::of(&sandbox.parked).below().differences(&pilot.clone().below());
+        assert!(changed.is_empty(), "{}: {changed:?}", attack.name);
         assert_eq!(std::fs::read(&canary).unwrap(), b"the pilot's");
     }
     give_the_peer_back(&site);
@@ -130,12 +140,40 @@ fn c11_setup_keeps_the_sandbox_whatever_is_answered() {
     let before = sandbox.snapshot();
     for attack in attacks_on("setup") {
         take_the_peers_place(&site, attack.name);
-        assert_refused(attack, &site.setup(&sandbox).run(), 2);
+        assert_refused(&site, attack, &site.setup(&sandbox).run(), 2);
         sandbox.assert_as_before(&before);
     }
     give_the_peer_back(&site);
     site.setup(&sandbox).run().expect_quiet();
     sandbox.assert_handed_over(&before);
+}
+
+/// The most memory of a pilot's side, in KiB, whatever it is sent.
+const MEMORY: u64 = 4096;
+
+#[test]
+fn c11_no_stream_fills_the_pilots_memory() {
+    let Some(site) = Site::new() else { return };
+    let inputs = site.sandbox();
+    let given = inputs.snapshot();
+    let left = with_output(&site);
+    let (job, pilot) = (left.snapshot(), Snapshot::of(&left.parked));
+    for attack in target::STREAMS {
+        take_the_peers_place(&site, attack.name);
+        let (call, code) = if attack.helper == "setup" { (site.setup(&inputs), 2) } else { (site.cleanup(&left), 1) };
+        let mut running = call.start();
+        let mut peak = 0;
+        while !running.has_ended() {
+            peak = peak.max(common::peak_memory(running.pid()));
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_refused(&site, attack, &running.finish(), code);
+        eprintln!("{}: {peak} KiB", attack.name);
+        assert!((1..MEMORY).contains(&peak), "{}: {peak} KiB", attack.name);
+        inputs.assert_as_before(&given);
+        left.snapshot().assert_same(&job);
+        Snapshot::of(&left.parked).below().assert_same(&pilot.clone().below());
+    }
 }
 
 #[test]
@@ -145,7 +183,7 @@ fn c11_kill_believes_no_answer_that_is_none() {
     let mut sleeper = Sleeper::start(GREG);
     for attack in attacks_on("kill") {
         take_the_peers_place(&site, attack.name);
-        assert_refused(attack, &site.kill(&sandbox, sleeper.pid(), 9).closed(&[]).run(), 2);
+        assert_refused(&site, attack, &site.kill(&sandbox, sleeper.pid(), 9).closed(&[]).run(), 2);
         sleeper.assert_alive();
     }
 }
@@ -158,7 +196,7 @@ fn c11_update_proxy_keeps_the_pilots_proxy_whatever_is_answered() {
     for attack in attacks_on("update_proxy") {
         take_the_peers_place(&site, attack.name);
         let new = site.private_file("new-proxy", &pem(7));
-        assert_refused(attack, &site.update_proxy(&sandbox, &new).run(), 1);
+        assert_refused(&site, attack, &site.update_proxy(&sandbox, &new).run(), 1);
         sandbox.snapshot().assert_same(&job);
         Snapshot::of(&sandbox.parked).below().assert_same(&pilot.clone().below());
     }
@@ -185,9 +223,5 @@ fn c11_a_file_system_that_does_not_let_its_descriptors_be_closed() {
     sandbox.snapshot().below().assert_same(&pilot.below());
     // Whoever still has it waits for the server, and ends with it.
     drop(mounted);
-    let started = Instant::now();
-    while !site.processes().is_empty() {
-        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", site.processes());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    common::await_that("all processes have ended", || site.processes().is_empty());
 }

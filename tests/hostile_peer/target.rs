@@ -45,6 +45,11 @@ const ENDED: &[&str] = &["has ended before its work was done"];
 const PROTOCOL: &[&str] = &["broke the protocol"];
 const CUT: &[&str] = &["cut short"];
 const THERE: &[&str] = &["File exists"];
+const NO_DESCRIPTOR: &[&str] = &["more descriptors in a packet than there is room for"];
+const NO_ACKNOWLEDGEMENT: &[&str] = &["something else than an acknowledgement"];
+
+/// What a process exits with that has played its attack to the end. One that panics half-way must not pass for one that falls silent.
+pub const PLAYED: i32 = 77;
 
 /// All of them. The proxy's name is that of the tests' sandboxes.
 pub const ATTACKS: &[Attack] = &[
@@ -135,7 +140,11 @@ pub const ATTACKS: &[Attack] = &[
         |raw| raw.send(&[b"F", &text(b"\x1b[2J\nroot: all is well %n%s\xff\r")[..]].concat()),
         &["\\x1b[2J\\x0aroot: all is well %n%s\\xff\\x0d"],
     ),
-    cleanup("a text of 60,000 bytes", |raw| raw.send(&[b"F", &text(&[b'\n'; 60_000])[..]].concat()), &[]),
+    cleanup(
+        "a text of 60,000 bytes",
+        |raw| raw.send(&[b"F", &text(&[b'\n'; 60_000])[..]].concat()),
+        &["something else than records"],
+    ),
     // Descriptors.
     cleanup(
         "a descriptor without a file",
@@ -234,7 +243,8 @@ pub const ATTACKS: &[Attack] = &[
             raw.send(b"Y");
             raw.send(&totals(b'A', 9))
         },
-        &[],
+        // Heard before the tree is sent, it means nothing, and no other one comes; heard afterwards, it does not fit.
+        &["acknowledge"],
     ),
     other(
         "setup",
@@ -243,7 +253,7 @@ pub const ATTACKS: &[Attack] = &[
             raw.send(b"Y");
             raw.send(&records(&[&end(0)]))
         },
-        &["something else than an acknowledgement"],
+        NO_ACKNOWLEDGEMENT,
     ),
     other(
         "setup",
@@ -252,34 +262,136 @@ pub const ATTACKS: &[Attack] = &[
             raw.send(b"Y");
             raw.send(&totals(b'A', 9)[..50])
         },
-        &["something else than an acknowledgement"],
+        NO_ACKNOWLEDGEMENT,
+    ),
+    other("setup", "ready with a descriptor", |raw| with_a_descriptor(raw, b"Y"), NO_DESCRIPTOR),
+    other(
+        "setup",
+        "news with a descriptor",
+        |raw| {
+            raw.send(b"Y");
+            with_a_descriptor(raw, &totals(b'P', 1))
+        },
+        NO_DESCRIPTOR,
+    ),
+    other(
+        "setup",
+        "an acknowledgement with a descriptor",
+        |raw| {
+            raw.send(b"Y");
+            with_a_descriptor(raw, &totals(b'A', 9))
+        },
+        NO_DESCRIPTOR,
     ),
     // Kill and update_proxy: one answer.
     other("kill", "an errno that there is not", |raw| raw.send(&[b'G', 0, 0x10]), &["something else"]),
     other("kill", "done instead of an errno", |raw| raw.send(b"D"), &["something else"]),
     other("kill", "no answer", |_| {}, ENDED),
+    other("kill", "an answer with a descriptor", |raw| with_a_descriptor(raw, &[b'G', 0, 0]), NO_DESCRIPTOR),
     other("kill", "an answer of a megabyte", |raw| raw.send(&vec![b'G'; 100_000]), &["too large"]),
     other("update_proxy", "ready instead of done", |raw| raw.send(b"Y"), &["something else"]),
     other("update_proxy", "no answer at all", |_| {}, ENDED),
+    other("update_proxy", "done with a descriptor", |raw| with_a_descriptor(raw, b"D"), NO_DESCRIPTOR),
+];
+
+/// What could fill a memory: much, and large. The last word is one that the protocol does not have.
+pub const STREAMS: &[Attack] = &[
+    cleanup("200,000 things left out", |raw| stream(raw, 200_000, |n| left_out(&long_name(n), 1)), PROTOCOL),
+    cleanup(
+        "50,000 links that lead out",
+        |raw| stream(raw, 50_000, |n| symlink(&long_name(n), &[b'/'; 4095])),
+        PROTOCOL,
+    ),
+    cleanup("2,000 small files", |raw| stream(raw, 2_000, |n| small(&long_name(n), 0o644, &[1; 16_384])), PROTOCOL),
+    cleanup("2,000 directories", |raw| stream(raw, 2_000, |n| [&enter(&long_name(n)), LEAVE].concat()), PROTOCOL),
+    cleanup(
+        "long names at the greatest depth",
+        |raw| {
+            stream(raw, 4_096, |n| enter(&long_name(n)));
+            stream(raw, 1_000, |n| left_out(&long_name(n), 1));
+        },
+        PROTOCOL,
+    ),
+    cleanup(
+        "100,000 devices",
+        |raw| {
+            let device = path("/dev/null", OFlags::RDONLY);
+            let packet = records(&[&file(b"a").repeat(50)]);
+            (0..2_000).for_each(|_| raw.send_with(&packet, &[device.as_fd(); 50]));
+            raw.send(b"?");
+        },
+        PROTOCOL,
+    ),
+    cleanup(
+        "a flood after the failure",
+        |raw| {
+            raw.send(b"?");
+            (0..10_000).for_each(|_| raw.send(&[b'R'; 60_000]));
+        },
+        PROTOCOL,
+    ),
     other(
-        "update_proxy",
-        "done with a descriptor",
-        |raw| raw.send_with(b"D", &[path("/dev/null", OFlags::RDONLY).as_fd()]),
-        &["more descriptors"],
+        "setup",
+        "news without end",
+        |raw| {
+            raw.send(b"Y");
+            (0..200_000).for_each(|entries| raw.send(&totals(b'P', entries)));
+            raw.send(b"?");
+        },
+        NO_ACKNOWLEDGEMENT,
+    ),
+    other(
+        "setup",
+        "a flood instead of an acknowledgement",
+        |raw| {
+            raw.send(b"Y");
+            (0..10_000).for_each(|_| raw.send(&[b'P'; 60_000]));
+        },
+        NO_ACKNOWLEDGEMENT,
     ),
 ];
 
+/// Sends so many records, in packets as large as they may be, and something that is no packet.
+fn stream(raw: &Raw, count: u32, record: impl Fn(u32) -> Vec<u8>) {
+    let mut packet = records(&[]);
+    for number in 0..count {
+        let record = record(number);
+        if packet.len() + record.len() > 60_000 {
+            raw.send(&packet);
+            packet = records(&[]);
+        }
+        packet.extend(record);
+    }
+    raw.send(&packet);
+    raw.send(b"?");
+}
+
+/// A name of its own, as long as names can be.
+fn long_name(number: u32) -> Vec<u8> {
+    format!("{number:0255}").into_bytes()
+}
+
+/// Sends what would be right without a descriptor.
+fn with_a_descriptor(raw: &Raw, packet: &[u8]) {
+    raw.send_with(packet, &[path("/dev/null", OFlags::RDONLY).as_fd()]);
+}
+
 /// Plays the attack of this name over fd 0, in the place of `condor_glexec_peer`.
-pub fn play(name: &str) {
-    let attack = ATTACKS.iter().find(|attack| attack.name == name).expect("an attack");
+pub fn play(name: &str) -> ! {
+    let attack = ATTACKS.iter().chain(STREAMS).find(|attack| attack.name == name).expect("an attack");
     let raw = Raw(rustix::io::dup(rustix::stdio::stdin()).unwrap());
     if name == "another greeting" {
         raw.send(b"glexec-rs peer 2\n");
-        return;
+    } else {
+        raw.send(GREETING);
+        attack_after_greeting(attack, raw);
     }
-    raw.send(GREETING);
+    std::process::exit(PLAYED)
+}
+
+fn attack_after_greeting(attack: &Attack, raw: Raw) {
     // A signal comes with its first packet, everything else is told where to work.
-    let Some(first) = raw.receive() else { return };
+    let first = raw.receive().expect("a place or a signal");
     let place = (attack.helper != "kill").then(|| Place::decode(&first));
     if attack.helper == "cleanup" {
         let place = place.as_ref().unwrap();

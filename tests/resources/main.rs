@@ -6,5 +6,10 @@
 mod common;
 #[path = "../policy/etc.rs"]
 mod etc;
+#[cfg(target_arch = "x86_64")]
+mod refill;
 mod shapes;
 mod space;
+#[cfg(target_arch = "x86_64")]
+#[path = "../tracing/mod.rs"]
+mod tracing;

@@ -1,7 +1,7 @@
 //! What a job makes too much of: depth, entries, files that grow and directories that fill up while they are copied or removed.
 
 use crate::common::{
-    FileSystem, GREG, Running, Sandbox, Site, Snapshot, another_round, as_account, nest, while_attacked,
+    FileSystem, GREG, Running, Sandbox, Site, Snapshot, another_round, as_account, nest, peak_memory, while_attacked,
 };
 use crate::etc;
 use glexec_rs::limits;
@@ -46,6 +46,22 @@ fn c8_ten_thousand_levels_stay_with_the_job_until_there_are_fewer() {
     let left = sandbox.snapshot();
     site.cleanup(&sandbox).run().expect_quiet();
     sandbox.assert_taken_back(&left, &given);
+}
+
+/// Far more levels than a path, a process's descriptors or its stack could take.
+#[test]
+fn c8_a_hundred_thousand_levels_stay_with_the_job() {
+    const LEVELS: usize = 100_000;
+    let Some(site) = Site::on(FileSystem::Tmpfs(512)) else { return };
+    let sandbox = site.empty_sandbox();
+    site.setup(&sandbox).run().expect_quiet();
+    as_account(GREG, || drop(nest(&sandbox.path, LEVELS, "d")));
+    let inodes = || rustix::fs::statvfs(&site.execute).map(|found| found.f_files - found.f_ffree).unwrap();
+    let (left, parked) = (inodes(), Snapshot::of(&sandbox.parked).below());
+    site.cleanup(&sandbox).run().expect_refusal(1, &["deeper than 4096"]);
+    assert_eq!(inodes(), left);
+    as_account(GREG, || drop(descend(&sandbox.path, LEVELS)));
+    Snapshot::of(&sandbox.parked).below().assert_same(&parked);
 }
 
 /// What arrived of a tree is removed again, however deep it is: it lies below the staging directory's own levels.
@@ -153,15 +169,10 @@ fn refill(directory: &File, number: u64) {
 
 /// The most memory that the helper and its target side had resident, in KiB, as far as it was seen.
 fn peak(site: &Site, mut running: Running) -> u64 {
-    let of = |pid: u32| {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
-    };
     let mut peak = 0;
     while !running.has_ended() {
         for (pid, _) in site.processes() {
-            peak = peak.max(of(pid));
+            peak = peak.max(peak_memory(pid));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -46,6 +46,14 @@ pub fn become_account(account: &Account) -> Result<(), String> {
     Ok(())
 }
 
+/// How large a file may become by this process's hands; more is answered with a signal.
+pub fn file_limit() -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: a pointer to a live structure, which the kernel fills; this call cannot fail.
+    unsafe { libc::getrlimit(libc::RLIMIT_FSIZE, &raw mut limit) };
+    limit.rlim_cur
+}
+
 /// Splits the process; `None` in the child.
 pub fn fork() -> Result<Option<libc::pid_t>, String> {
     // SAFETY: the process has one thread, so the child may do anything.

@@ -69,7 +69,8 @@ fn fail(code: i32, why: &str) -> ! {
 }
 
 /// Appends `args==HEX,=HEX env=HEX=HEX,HEX=HEX fds=N:HEX,N:HEX cwd=HEX`: the arguments, the environment, the open
-/// descriptors with what `/proc/self/fd` says of them, and the working directory.
+/// descriptors with what `/proc/self/fd` says of them, and the working directory. Where the caller's limit does not let the log grow there is no
+/// line: the limit is meant for what comes after.
 fn record(beside: &Path) -> std::io::Result<()> {
     // Read before the log is opened, so that it is not among them; and read_dir's own is gone when its links are read.
     let numbers: Vec<OsString> =
@@ -95,7 +96,8 @@ fn record(beside: &Path) -> std::io::Result<()> {
         hex(cwd.as_os_str().as_bytes())
     );
     let mut log = OpenOptions::new().append(true).create(true).mode(0o600).open(beside.join("switcher.log"))?;
-    log.write_all(line.as_bytes())
+    let longer = log.metadata()?.len() + line.len() as u64;
+    if longer <= identity::file_limit() { log.write_all(line.as_bytes()) } else { Ok(()) }
 }
 
 fn hex(bytes: &[u8]) -> String {
