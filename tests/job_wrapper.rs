@@ -305,6 +305,22 @@ mod raw {
         });
     }
 
+    /// Types a newline into a terminal (TIOCSTI).
+    pub fn type_newline(terminal: &File) -> io::Result<()> {
+        // SAFETY: the kernel reads one byte, which lives through the call.
+        answer(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSTI, c"\n".as_ptr()) })
+    }
+
+    /// Pastes a console's selection (TIOCLINUX).
+    pub fn paste(terminal: &File) -> io::Result<()> {
+        // SAFETY: the kernel reads one byte, the number of what is wanted, which lives through the call.
+        answer(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCLINUX, c"\x03".as_ptr()) })
+    }
+
+    fn answer(result: i32) -> io::Result<()> {
+        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+
     pub fn close(descriptor: i32) {
         // SAFETY: a number; called in a child that does not use it before it executes.
         unsafe { libc::close(descriptor) };
@@ -1273,36 +1289,106 @@ fn process_session_directory_and_limits_stay() {
     assert_eq!(Path::new(where_it_is.trim_end()), sandbox.path.canonicalize().unwrap());
 }
 
+/// A call in the sandbox below a session's leader that is not the call itself, and stays.
+fn below_a_leader<A: AsRef<OsStr>>(sandbox: &Sandbox, words: impl IntoIterator<Item = A>) -> Command {
+    let mut call = in_sandbox(sandbox, "/bin/sh");
+    call.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait $!", "sh"]).args(words);
+    call
+}
+
+/// Lets the call lead a session, with this controlling terminal.
+fn control(call: &mut Command, terminal: &OwnedFd) {
+    let terminal = terminal.try_clone().unwrap();
+    raw::before_exec(call, move || {
+        rustix::process::setsid()?;
+        Ok(rustix::process::ioctl_tiocsctty(&terminal)?)
+    });
+}
+
 #[test]
 fn there_is_no_controlling_terminal() {
     for leader in [true, false] {
         let sandbox = Sandbox::new();
         let (_master, slave) = terminal();
         let script = "cat /proc/self/stat; if (: < /dev/tty) 2> /dev/null; then echo terminal; fi; exit 0";
-        let mut call = if leader {
-            job(&sandbox, ["/bin/sh", "-c", script])
-        } else {
-            // A session's leader that is not the wrapper, and stays.
-            let mut call = in_sandbox(&sandbox, "/bin/sh");
-            call.args(["-c", "exec 3<&0; \"$@\" <&3 & exec 3<&-; wait $!", "sh"]);
-            call.args([
-                sandbox.wrapper.clone().into(),
-                OsString::from("/dev/null"),
-                sandbox.at("out"),
-                sandbox.at("err"),
-            ]);
-            call.args(["/bin/sh", "-c", script]);
-            call
+        let job = job(&sandbox, ["/bin/sh", "-c", script]);
+        let mut call = match leader {
+            true => job,
+            false => below_a_leader(&sandbox, std::iter::once(job.get_program()).chain(job.get_args())),
         };
-        raw::before_exec(&mut call, move || {
-            rustix::process::setsid()?;
-            rustix::process::ioctl_tiocsctty(&slave)?;
-            Ok(())
-        });
+        control(&mut call, &slave);
         let stat = output(&sandbox, call);
         let terminal = stat.lines().next().unwrap().rsplit(") ").next().unwrap().split(' ').nth(4).unwrap();
         assert_eq!(terminal, "0", "{leader}: {stat}");
         assert_eq!(stat.lines().count(), 1, "{leader}: {stat}");
+    }
+}
+
+/// Says that this process is the job that types.
+const TYPES: &str = "GLEXEC_RS_TYPES";
+
+/// Not a test of its own: a job that types into its standard streams and `/dev/tty`, which become its controlling terminal if they can, and
+/// leaves in `typed` what it could do.
+#[test]
+fn type_into_the_terminal() {
+    if std::env::var_os(TYPES).is_none() {
+        return;
+    }
+    let mut done = String::new();
+    for name in ["/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2", "/dev/tty"] {
+        let Ok(terminal) = File::options().read(true).write(true).open(name) else { continue };
+        for (what, succeeded) in [
+            ("takes it", rustix::process::ioctl_tiocsctty(&terminal).is_ok()),
+            ("controls it", rustix::termios::tcgetpgrp(&terminal).is_ok()),
+            ("types", raw::type_newline(&terminal).is_ok()),
+            ("pastes", raw::paste(&terminal).is_ok()),
+        ] {
+            done += &if succeeded { format!("{name}: {what}\n") } else { String::new() };
+        }
+    }
+    fs::write("typed", done).unwrap();
+}
+
+#[test]
+fn nothing_is_typed_into_the_callers_terminal_though_it_is_passed() {
+    if Site::new().is_none() {
+        return;
+    }
+    let legacy = fs::read_to_string("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|on| on.trim() == "1");
+    for new_session in [false, true] {
+        for wrapped in [true, false] {
+            let sandbox = Sandbox::new();
+            let typist = sandbox.root.join("typist");
+            common::install_built(&std::env::current_exe().unwrap(), &typist);
+            let mut words: Vec<OsString> = vec![typist.into(), "--exact".into(), "type_into_the_terminal".into()];
+            if new_session {
+                words.splice(0..0, ["/usr/bin/setsid".into(), "--wait".into()]);
+            }
+            if wrapped {
+                words.splice(0..0, [sandbox.wrapper.clone().into(), "-".into(), "-".into(), "-".into()]);
+            }
+            let (_master, slave) = terminal();
+            let mut call = below_a_leader(&sandbox, words);
+            call.env(TYPES, "1");
+            control(&mut call, &slave);
+            if wrapped {
+                let (running, starter) = start(call);
+                assert_eq!(starter.start_job(NOTHING, &[slave.as_fd(); 3]), Ok(()));
+                assert_eq!(running.end().code, Some(0));
+            } else {
+                let stream = || Stdio::from(slave.try_clone().unwrap());
+                assert!(call.stdin(stream()).stdout(stream()).stderr(stream()).status().unwrap().success());
+            }
+            let typed = String::from_utf8(sandbox.read("typed")).unwrap();
+            let waiting = rustix::io::ioctl_fionread(&slave).unwrap();
+            if wrapped {
+                assert_eq!((typed.as_str(), waiting), ("", 0), "{new_session}");
+            } else if !new_session {
+                // The job is worth something: without the wrapper it has its way, as far as the kernel still lets anybody.
+                assert!(typed.contains("controls it"), "{typed}");
+                assert_eq!(waiting > 0, legacy, "{typed}");
+            }
+        }
     }
 }
 
