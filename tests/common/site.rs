@@ -254,18 +254,22 @@ fn set_mode(path: &Path, mode: u32) {
 fn install(libexec: &Path) {
     directory(libexec, 0o755);
     for (name, built) in built() {
-        let installed = libexec.join(name);
-        if std::fs::hard_link(&built, &installed).is_err() {
-            copy(&built, &installed, "755");
-        }
+        install_built(&built, &libexec.join(name));
     }
     copy(switcher::build(), &libexec.join("switcher"), "4755");
 }
 
-/// Installs a program as root's. Another process writes it: what this one writes itself, a child that another thread forks meanwhile would hold open, and
+/// Installs a program that cargo has built where other accounts can get at it.
+pub fn install_built(built: &Path, at: &Path) {
+    if std::fs::hard_link(built, at).is_err() {
+        copy(built, at, "755");
+    }
+}
+
+/// Copies a program. Another process writes it: what this one writes itself, a child that another thread forks meanwhile would hold open, and
 /// a file that is open for writing cannot be executed.
 fn copy(from: &Path, to: &Path, mode: &str) {
-    run(Command::new("install").args(["-o", "root", "-g", "root", "-m", mode]).arg(from).arg(to));
+    run(Command::new("install").args(["-m", mode]).arg(from).arg(to));
 }
 
 fn mount(file_system: FileSystem, root: &Path, at: &Path) {

@@ -1,4 +1,4 @@
-//! Races as loops: an attacker's process swaps names without pause while the built programs work, round after round, and must never win.
+//! Races as loops: attackers' processes change names without pause while the built programs work, round after round, and must never win.
 //!
 //! `GLEXEC_RS_RACE_ROUNDS` sets the number of rounds.
 
@@ -7,30 +7,37 @@
 mod attacker;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../policy/etc.rs"]
+mod etc;
+mod trap;
 
-use attacker::{Attack, Attacker};
-use common::{Account, Channel, GREG, Kind, MALLORY, PILOT, Sandbox, Site, Snapshot, finish, pem, put_file, put_link};
-use std::fs::{create_dir, metadata, read, remove_dir_all, remove_file, symlink_metadata};
+use attacker::{Attack, Attacker, Way};
+use common::{
+    Account, Call, Channel, Finished, GREG, Kind, MALLORY, PILOT, Sandbox, Site, Snapshot, another_round, finish, pem,
+    put_file, put_link,
+};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::fs::{create_dir, metadata, read, read_dir, remove_dir_all, remove_file, symlink_metadata};
 use std::io::Write;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, lchown};
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use trap::{SECRET, Trap};
 
-/// Not a test of its own: what the attacker's process does.
+/// Not a test of its own: what an attacker's process does.
 #[test]
 fn attack() {
     attacker::be();
 }
 
-/// What nobody but its owner may know or change.
-const SECRET: &[u8] = b"nothing that may come to anybody else";
-
-/// Rounds of one race, with what the attacker did meanwhile.
+/// Rounds of one race, with what the attackers did meanwhile.
 struct Race<'s> {
     name: &'static str,
     site: &'s Site,
+    least: u64,
     rounds: u64,
-    swaps: u64,
+    /// How many names each attacker has changed while a helper was at work.
+    swaps: Vec<u64>,
     /// Exits with 0 and with anything else.
     ends: [u64; 2],
     wins: Vec<String>,
@@ -38,21 +45,40 @@ struct Race<'s> {
 
 impl<'s> Race<'s> {
     fn new(name: &'static str, site: &'s Site) -> Self {
-        let rounds = std::env::var("GLEXEC_RS_RACE_ROUNDS").map_or(60, |rounds| rounds.parse().unwrap());
-        Race { name, site, rounds, swaps: 0, ends: [0; 2], wins: Vec::new() }
+        let least = std::env::var("GLEXEC_RS_RACE_ROUNDS").map_or(30, |rounds| rounds.parse().unwrap());
+        Race { name, site, least, rounds: 0, swaps: Vec::new(), ends: [0; 2], wins: Vec::new() }
     }
 
-    /// Does `work`, a helper's call, while the attackers are at work; counts what they did meanwhile.
-    fn against<T>(&mut self, attackers: &[Attacker], work: impl FnOnce() -> T) -> T {
-        let count = || attackers.iter().map(Attacker::count).sum::<u64>();
-        let before = count();
+    /// The next round's number, if there is one.
+    fn next_round(&mut self) -> Option<u64> {
+        let round = self.rounds;
+        another_round(round, self.least, self.was_one()).then(|| {
+            self.rounds += 1;
+            round
+        })
+    }
+
+    /// Whether every attacker has changed more names than there were rounds, and both ends have come of it.
+    fn was_one(&self) -> bool {
+        self.swaps.iter().all(|swaps| *swaps > self.rounds) && self.ends.iter().all(|ends| *ends > 0)
+    }
+
+    /// Does `work`, a helper's call, while the attacks go on; counts what they changed meanwhile. Each has a processor of its own as long as
+    /// there are enough, and another one in the next round.
+    fn against<T>(&mut self, attacks: &[Attack], work: impl FnOnce() -> T) -> T {
+        let start = |(attack, processor)| Attacker::start(self.site, attack, processor);
+        let attackers: Vec<_> = attacks.iter().zip(self.rounds..).map(start).collect();
+        let before: Vec<u64> = attackers.iter().map(Attacker::count).collect();
         let done = work();
-        self.swaps += count() - before;
+        self.swaps.resize(attackers.len(), 0);
+        for ((swaps, attacker), before) in self.swaps.iter_mut().zip(&attackers).zip(before) {
+            *swaps += attacker.count() - before;
+        }
         done
     }
 
-    fn ended(&mut self, code: Option<i32>) {
-        self.ends[usize::from(code != Some(0))] += 1;
+    fn ended(&mut self, finished: &Finished) {
+        self.ends[usize::from(finished.code != Some(0))] += 1;
     }
 
     /// Notes what must not be.
@@ -62,167 +88,217 @@ impl<'s> Race<'s> {
         }
     }
 
-    fn conclude(self) {
-        let Race { name, rounds, swaps, ends: [done, refused], wins, .. } = self;
-        // Not through a macro: their output is kept back when the test passes.
-        let line = format!(
-            "{name}: {rounds} rounds ({done} done, {refused} refused), {swaps} swaps meanwhile, {} wins",
-            wins.len()
-        );
-        let _ = writeln!(std::io::stderr(), "{line}");
-        assert!(swaps > rounds, "the attacker was not fast enough: {line}");
-        assert!(wins.is_empty(), "{line}: {wins:#?}");
+    /// Notes where one tree is not like the other.
+    fn check_same(&mut self, tree: &Snapshot, expected: &Snapshot) {
+        let differences = tree.differences(expected);
+        self.check(differences.is_empty(), || differences.join("; "));
     }
 
-    /// A directory of this account with a secret that everybody may read and write: only a helper that is led there touches it.
-    fn trap(&self, name: &str, owner: Account, mode: u32) -> PathBuf {
-        let trap = self.site.root.join(name);
-        create_dir(&trap).unwrap();
-        put_file(owner, &trap.join("secret"), SECRET, 0o644);
-        finish(owner, &trap, mode);
-        trap
+    /// Notes what was done to a trap.
+    fn check_untouched(&mut self, trap: &Trap) {
+        self.wins.extend(trap.touched());
+    }
+
+    fn conclude(self) {
+        let was_one = self.was_one();
+        let Race { name, rounds, swaps, ends: [done, refused], wins, .. } = self;
+        // Not through a macro: their output is kept back when the test passes.
+        let line =
+            format!("{name}: {rounds} rounds ({done} done, {refused} refused), {swaps:?} swaps, {} wins", wins.len());
+        let _ = writeln!(std::io::stderr(), "{line}");
+        assert!(wins.is_empty(), "{line}: {wins:#?}");
+        assert!(was_one, "the attackers were too slow, or could not change how a call ends: {line}");
     }
 }
 
-/// Removes a sandbox wherever it is by now.
-fn forget(sandbox: &Sandbox) {
-    for path in [&sandbox.path, &sandbox.parked] {
-        let _ = remove_file(path);
-        let _ = remove_dir_all(path);
+/// Removes what a round has left in EXECUTE, also what attackers were just making.
+fn clear(site: &Site) {
+    for left in read_dir(&site.execute).unwrap().map(|entry| entry.unwrap().path()) {
+        remove_file(&left).or_else(|_| remove_dir_all(&left)).unwrap();
     }
+}
+
+/// The inode of what is there.
+fn inode(path: &Path) -> Option<u64> {
+    symlink_metadata(path).ok().map(|found| found.ino())
 }
 
 #[test]
 fn s2_another_account_plants_names_around_setup() {
     let Some(site) = Site::new() else { return };
     let mut race = Race::new("S2", &site);
-    let trap = race.trap("trap", MALLORY, 0o777);
-    let before_trap = Snapshot::of(&trap);
-    for round in 0..race.rounds {
+    let trap = Trap::set(site.root.join("trap"), MALLORY, 0o777);
+    while let Some(round) = race.next_round() {
         let sandbox = site.sandbox_named(format!("dir_{round}"));
         sandbox.fill();
         let before = sandbox.snapshot();
-        let planted = site.execute.join("trap");
-        let attacker = [Attacker::start(&site, MALLORY, Attack::Plant, &[&sandbox.parked, &sandbox.path, &trap])];
-        let finished = race.against(&attacker, || site.setup(&sandbox).run());
-        drop(attacker);
-        race.ended(finished.code);
-        race.check(!planted.exists(), || "a name of the attacker's in EXECUTE".into());
+        let attack = Attack::new(MALLORY, Way::Plant, [&sandbox.parked, &sandbox.path, &trap.path]);
+        let finished = race.against(&[attack], || site.setup(&sandbox).run());
+        race.ended(&finished);
+        let parked = symlink_metadata(&sandbox.parked).map(|found| found.uid()).ok();
         if finished.code == Some(0) {
-            let differences = sandbox.snapshot().differences(&before.masked(0o755).owned_by(GREG));
-            race.check(differences.is_empty(), || differences.join("; "));
+            race.check_same(&sandbox.snapshot(), &before.clone().masked(0o755).owned_by(GREG));
+            race.check(parked == Some(PILOT.uid()), || format!("S.condor belongs to {parked:?}"));
+            let proxy = before.clone().below().entries.into_iter().filter(|(path, _)| *path == *sandbox.proxy);
+            race.check_same(&Snapshot::of(&sandbox.parked).below(), &Snapshot { entries: proxy.collect() });
         } else {
-            let differences = sandbox.snapshot().differences(&before);
-            race.check(differences.is_empty(), || differences.join("; "));
+            race.check_same(&sandbox.snapshot(), &before);
+            race.check(parked.is_none_or(|owner| owner == MALLORY.uid()), || {
+                format!("{finished:?}, but S.condor is there")
+            });
         }
-        let now = Snapshot::of(&trap).differences(&before_trap);
-        race.check(now.is_empty(), || now.join("; "));
-        forget(&sandbox);
+        race.check_untouched(&trap);
+        clear(&site);
     }
     race.conclude();
 }
 
-/// A handed-over sandbox in which `a` is a directory with a file, and beside which there is a link `b`.
+/// How many files and directories there are to swap: more are listed by then than the helper has opened.
+const SWAPPABLE: usize = 40;
+
+/// A handed-over sandbox with files and directories, links to `target` and its secret, and a FIFO.
 fn with_swappable(site: &Site, target: &Path) -> Sandbox {
     let sandbox = site.handed_over();
-    create_dir(sandbox.path.join("a")).unwrap();
-    put_file(GREG, &sandbox.path.join("a/secret"), b"the job's own", 0o644);
-    finish(GREG, &sandbox.path.join("a"), 0o755);
-    put_link(GREG, &sandbox.path.join("b"), target);
-    put_file(GREG, &sandbox.path.join("f"), &[9; 40_000], 0o644);
-    put_link(GREG, &sandbox.path.join("g"), target.join("secret"));
+    for number in 0..SWAPPABLE {
+        let directory = sandbox.path.join(format!("directory{number}"));
+        create_dir(&directory).unwrap();
+        put_file(GREG, &directory.join("secret"), b"the job's own", 0o644);
+        finish(GREG, &directory, 0o755);
+        // What is small is sent as bytes, what is large as a descriptor.
+        let size = if number % 2 == 0 { 9 } else { 40_000 };
+        put_file(GREG, &sandbox.path.join(format!("file{number}")), &vec![9; size], 0o644);
+    }
+    put_link(GREG, &sandbox.path.join("to_directory"), target);
+    put_link(GREG, &sandbox.path.join("to_file"), target.join("secret"));
+    let fifo = sandbox.path.join("fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+    lchown(&fifo, Some(GREG.uid()), Some(GREG.gid())).unwrap();
     finish(GREG, &sandbox.path, 0o755);
     sandbox
+}
+
+/// The job's attack that exchanges `first`, in a sandbox with swappable entries, with all of one kind.
+fn swap(sandbox: &Sandbox, first: &str, kind: &str) -> Attack {
+    let others = (0..SWAPPABLE).map(|number| format!("{kind}{number}"));
+    let names = std::iter::once(first.to_owned()).chain(others);
+    Attack::new(GREG, Way::Exchange, names.map(|name| sandbox.path.join(name)))
+}
+
+/// Notes what has come back that should not have, and whether the pilot's proxy is what it was in the parked directory `pilot`.
+fn check_taken_back(race: &mut Race, sandbox: &Sandbox, finished: &Finished, pilot: &Snapshot) {
+    let is_back = symlink_metadata(&sandbox.path).unwrap().uid() == PILOT.uid();
+    race.check(is_back || finished.code == Some(1), || format!("{finished:?}, but it is not back"));
+    let home = if is_back { &sandbox.path } else { &sandbox.parked };
+    let tree = Snapshot::of(home);
+    let proxy = tree.entries.get(Path::new(&sandbox.proxy));
+    race.check(proxy == pilot.entries.get(Path::new(&sandbox.proxy)), || format!("the proxy: {proxy:?}"));
+    for (path, entry) in &tree.entries {
+        match &entry.kind {
+            Kind::File { .. } => {
+                let is_secret = read(home.join(path)).unwrap() == SECRET;
+                race.check(!is_secret, || format!("the secret came back as {}", path.display()));
+            }
+            Kind::Link(target) => {
+                let leads_out = target.is_absolute() || target.starts_with("..") && path.components().count() < 2;
+                race.check(!leads_out, || format!("{} leads to {}", path.display(), target.display()));
+            }
+            Kind::Directory => {}
+            Kind::Special(kind) => race.check(false, || format!("{} came back: {kind:?}", path.display())),
+        }
+    }
+}
+
+/// The job swaps what `cleanup` has listed for links and a FIFO before it is opened.
+fn swap_while_taken_back(name: &'static str, site: &Site, cleanup: impl Fn(&Sandbox) -> Call) {
+    let mut race = Race::new(name, site);
+    // On the sandbox's own file system, and the job may read it.
+    let trap = Trap::set(site.root.join("trap"), MALLORY, 0o755);
+    while let Some(round) = race.next_round() {
+        let target = if round % 2 == 0 { &trap.path } else { Path::new("../../trap") };
+        let sandbox = with_swappable(site, target);
+        let pilot = Snapshot::of(&sandbox.parked);
+        let attacks = [
+            swap(&sandbox, "to_directory", "directory"),
+            swap(&sandbox, if round % 3 == 2 { "fifo" } else { "to_file" }, "file"),
+        ];
+        let finished = race.against(&attacks, || cleanup(&sandbox).run());
+        race.ended(&finished);
+        check_taken_back(&mut race, &sandbox, &finished, &pilot);
+        race.check_untouched(&trap);
+        clear(site);
+    }
+    race.conclude();
 }
 
 #[test]
 fn c3_c10_the_job_swaps_files_and_directories_with_links_meanwhile() {
     let Some(site) = Site::new() else { return };
-    let mut race = Race::new("C3 and C10", &site);
-    let private = race.trap("pilot/private", PILOT, 0o700);
-    let before_private = Snapshot::of(&private);
-    for round in 0..race.rounds {
-        let targets = [private.as_path(), Path::new("/etc"), Path::new("..")];
-        let sandbox = with_swappable(&site, targets[round as usize % 3]);
-        let pilot = Snapshot::of(&sandbox.parked);
-        let at = |name: &str| sandbox.path.join(name);
-        let attackers = [
-            Attacker::start(&site, GREG, Attack::Exchange, &[&at("a"), &at("b")]),
-            Attacker::start(&site, GREG, Attack::Exchange, &[&at("f"), &at("g"), &at("a/secret")]),
-        ];
-        let finished = race.against(&attackers, || site.cleanup(&sandbox).run());
-        drop(attackers);
-        race.ended(finished.code);
-        let is_back = symlink_metadata(&sandbox.path).unwrap().uid() == PILOT.uid();
-        race.check(is_back || finished.code == Some(1), || format!("{finished:?}, but it is not back"));
-        if is_back {
-            let tree = sandbox.snapshot();
-            for (path, entry) in &tree.entries {
-                let content = match &entry.kind {
-                    Kind::File { .. } => read(sandbox.path.join(path)).unwrap(),
-                    Kind::Link(target) => {
-                        let leads_out =
-                            target.is_absolute() || target.starts_with("..") && path.components().count() < 2;
-                        race.check(!leads_out, || format!("{} leads to {}", path.display(), target.display()));
-                        continue;
-                    }
-                    _ => continue,
-                };
-                race.check(content != SECRET && !content.starts_with(b"root:"), || {
-                    format!("{} came back", path.display())
-                });
-            }
-            let proxy = tree.entries.get(Path::new(&sandbox.proxy));
-            race.check(proxy == pilot.entries.get(Path::new(&sandbox.proxy)), || format!("the proxy: {proxy:?}"));
-        }
-        let now = Snapshot::of(&private).differences(&before_private);
-        race.check(now.is_empty(), || now.join("; "));
-        forget(&sandbox);
-    }
-    race.conclude();
+    swap_while_taken_back("C3, C4 and C10", &site, |sandbox| site.cleanup(sandbox));
+}
+
+/// Not Landlock but the walk itself keeps the job's links from being followed: strace answers for the kernel that it has none, and the site's policy
+/// lets it be missing.
+#[test]
+fn c3_c10_the_walk_alone_follows_no_link_where_the_kernel_has_no_landlock() {
+    let Some(site) = Site::new() else { return };
+    let policy = etc::put(&site, "kernel-may-lack = landlock\n");
+    let cleanup = |sandbox: &Sandbox| {
+        Call::new("/usr/bin/strace")
+            .account(Account { name: "root" })
+            .args(["-f", "-qq", "-o", "/dev/null", "-u", PILOT.name, "-e", "trace=landlock_create_ruleset"])
+            .args(["-e", "inject=landlock_create_ruleset:error=ENOSYS"])
+            .arg(site.program("condor_glexec_cleanup"))
+            .arg(site.switcher())
+            .arg(&sandbox.proxy)
+            .arg(&sandbox.path)
+            .args(["0", "0"])
+            .cwd(&sandbox.parked)
+    };
+    etc::with(&policy, || swap_while_taken_back("C3, C4 and C10 without Landlock", &site, cleanup));
 }
 
 #[test]
 fn c9_the_job_and_another_account_swap_the_sandbox_meanwhile() {
     let Some(site) = Site::new() else { return };
     let mut race = Race::new("C9", &site);
-    let trap = race.trap("trap", MALLORY, 0o777);
-    let before_trap = Snapshot::of(&trap);
-    for _ in 0..race.rounds {
+    let trap = Trap::set(site.root.join("trap"), MALLORY, 0o777);
+    let [decoy, link, away] = ["decoy", "link", "away"].map(|name| site.execute.join(name));
+    while let Some(round) = race.next_round() {
         let sandbox = site.handed_over();
-        let (pilots, pilot) = (metadata(&sandbox.parked).unwrap().ino(), Snapshot::of(&sandbox.parked));
-        let decoy = site.execute.join("decoy");
+        let (left, pilot) = (sandbox.snapshot().below(), Snapshot::of(&sandbox.parked));
+        let (jobs, pilots) = (inode(&sandbox.path), inode(&sandbox.parked));
         create_dir(&decoy).unwrap();
         finish(GREG, &decoy, 0o777);
-        let link = site.execute.join("link");
-        put_link(GREG, &link, &trap);
-        let attackers = [
-            Attacker::start(&site, GREG, Attack::Exchange, &[&sandbox.path, &decoy, &link]),
-            Attacker::start(&site, MALLORY, Attack::Plant, &[&sandbox.path, &sandbox.parked, &trap]),
+        put_link(GREG, &link, &trap.path);
+        let attacks = [
+            match round % 2 {
+                0 => Attack::new(GREG, Way::Exchange, [&sandbox.path, &decoy, &link]),
+                _ => Attack::new(GREG, Way::Away, [&sandbox.path, &away]),
+            },
+            Attack::new(MALLORY, Way::Plant, [&sandbox.path, &sandbox.parked, &trap.path]),
         ];
-        let finished = race.against(&attackers, || site.cleanup(&sandbox).run());
-        drop(attackers);
-        race.ended(finished.code);
+        let finished = race.against(&attacks, || site.cleanup(&sandbox).run());
+        race.ended(&finished);
         // Wherever the job has put its own: the pilot's directory is at one of the two names, with its proxy.
         let home = [&sandbox.path, &sandbox.parked]
             .into_iter()
-            .find(|path| symlink_metadata(path).is_ok_and(|found| (found.ino(), found.uid()) == (pilots, PILOT.uid())));
-        race.check(home.is_some(), || format!("{finished:?}: the pilot's directory is gone"));
+            .find(|path| inode(path) == pilots && metadata(path).unwrap().uid() == PILOT.uid());
         race.check(finished.code != Some(0) || home == Some(&sandbox.path), || {
             format!("{finished:?}: S is not the pilot's")
         });
-        if let Some(home) = home {
-            let proxy = Snapshot::of(home).entries.remove(Path::new(&sandbox.proxy));
-            race.check(proxy.as_ref() == pilot.entries.get(Path::new(&sandbox.proxy)), || {
-                format!("the proxy: {proxy:?}")
-            });
-        }
-        let now = Snapshot::of(&trap).differences(&before_trap);
-        race.check(now.is_empty(), || now.join("; "));
-        for path in [&decoy, &link, &sandbox.path, &sandbox.parked] {
-            let _ = remove_file(path);
-            let _ = remove_dir_all(path);
-        }
+        let home = home.map(|home| Snapshot::of(home).below());
+        let proxy = home.as_ref().and_then(|home| home.entries.get(Path::new(&sandbox.proxy)));
+        race.check(proxy == pilot.entries.get(Path::new(&sandbox.proxy)), || {
+            format!("{finished:?}: the proxy: {proxy:?}")
+        });
+        // And the job's tree is whole, with the pilot or where the job has it.
+        let back = left.clone().masked(0o755).owned_by(PILOT).without(&sandbox.proxy);
+        let is_back = home.is_some_and(|home| home.without(&sandbox.proxy) == back);
+        let places = [&sandbox.path, &sandbox.parked, &decoy, &link, &away];
+        let is_there = || places.iter().any(|path| inode(path) == jobs && Snapshot::of(path).below() == left);
+        race.check(is_back || is_there(), || format!("{finished:?}: the job's files are gone"));
+        race.check_untouched(&trap);
+        clear(&site);
     }
     race.conclude();
 }
@@ -231,15 +307,16 @@ fn c9_the_job_and_another_account_swap_the_sandbox_meanwhile() {
 fn r4_the_sandbox_is_swapped_for_a_link_while_the_job_is_started() {
     let Some(site) = Site::new() else { return };
     let mut race = Race::new("R4", &site);
-    // Where the job could even write; but it is nobody's sandbox.
-    let trap = race.trap("trap", MALLORY, 0o777);
+    // Where the job could write, but no sandbox: one that is not its account's, and one that even is.
+    let traps =
+        [(MALLORY, "mallorys"), (GREG, "gregs")].map(|(account, name)| Trap::set(site.root.join(name), account, 0o777));
     let sandbox = site.handed_over();
-    let own = metadata(&sandbox.path).unwrap().ino();
-    let link = site.execute.join("link");
-    site.expect_left("link");
-    put_link(GREG, &link, &trap);
-    let attackers = [Attacker::start(&site, GREG, Attack::Exchange, &[&sandbox.path, &link])];
-    for _ in 0..race.rounds {
+    let own = inode(&sandbox.path);
+    let links = ["link0", "link1"].map(|name| site.execute.join(name));
+    for (link, trap) in links.iter().zip(&traps) {
+        put_link(GREG, link, &trap.path);
+    }
+    while race.next_round().is_some() {
         let (starter, wrapper) = Channel::open();
         let call = site
             .call("condor_glexec_run")
@@ -250,18 +327,23 @@ fn r4_the_sandbox_is_swapped_for_a_link_while_the_job_is_started() {
             .args(["/dev/null", "/dev/null", "/dev/null", "/usr/bin/touch", "ran"])
             .cwd(&sandbox.parked)
             .input(wrapper);
-        let finished = race.against(&attackers, || {
+        let attack = Attack::new(GREG, Way::Exchange, [&sandbox.path, &links[0], &links[1]]);
+        let finished = race.against(&[attack], || {
             let running = call.start();
             // Without a hello, run has refused.
             let _ = catch_unwind(|| starter.start_job(b"A=1"));
             running.finish()
         });
-        race.ended(finished.code);
-        race.check(!trap.join("ran").exists(), || "the job ran in the trap".into());
+        race.ended(&finished);
+        let places = [&sandbox.path, &links[0], &links[1]];
+        let home = places.into_iter().find(|path| inode(path) == own).unwrap();
+        let ran = remove_file(home.join("ran")).is_ok();
+        race.check(ran == (finished.code == Some(0)), || format!("{finished:?}: ran in its sandbox: {ran}"));
+        for trap in &traps {
+            race.check_untouched(trap);
+        }
     }
-    drop(attackers);
-    let home = [&sandbox.path, &link].into_iter().find(|path| symlink_metadata(path).unwrap().ino() == own).unwrap();
-    assert!(race.ends[0] == 0 || home.join("ran").exists(), "no job ran where it should");
+    clear(&site);
     race.conclude();
 }
 
@@ -269,35 +351,30 @@ fn r4_the_sandbox_is_swapped_for_a_link_while_the_job_is_started() {
 fn u3_the_job_swaps_its_sandbox_and_its_proxy_while_it_is_renewed() {
     let Some(site) = Site::new() else { return };
     let mut race = Race::new("U3", &site);
-    let trap = race.trap("trap", GREG, 0o777);
-    let before_trap = Snapshot::of(&trap);
+    let trap = Trap::set(site.root.join("trap"), GREG, 0o777);
     let sandbox = site.handed_over();
     let [link, directory] = ["link", "directory"].map(|name| site.execute.join(name));
-    for name in ["link", "directory"] {
-        site.expect_left(name);
-    }
-    put_link(GREG, &link, &trap);
+    put_link(GREG, &link, &trap.path);
     create_dir(&directory).unwrap();
     finish(GREG, &directory, 0o755);
     let other = sandbox.path.join("other");
-    put_link(GREG, &other, trap.join("secret"));
-    let attackers = [
-        Attacker::start(&site, GREG, Attack::Exchange, &[&sandbox.path, &link]),
-        Attacker::start(&site, GREG, Attack::Exchange, &[&sandbox.proxy_path(), &other, &directory]),
-    ];
-    for round in 0..race.rounds {
+    put_link(GREG, &other, trap.path.join("secret"));
+    while let Some(round) = race.next_round() {
         let seed = 10 + (round % 200) as u8;
         let new = site.private_file("new-proxy", &pem(seed));
         let before = read(sandbox.parked_proxy()).unwrap();
-        let finished = race.against(&attackers, || site.update_proxy(&sandbox, &new).run());
-        race.ended(finished.code);
+        let attacks = [
+            Attack::new(GREG, Way::Exchange, [&sandbox.path, &link]),
+            Attack::new(GREG, Way::Exchange, [&sandbox.proxy_path(), &other, &directory]),
+        ];
+        let finished = race.against(&attacks, || site.update_proxy(&sandbox, &new).run());
+        race.ended(&finished);
         let now = read(sandbox.parked_proxy()).unwrap();
         let expected = if finished.code == Some(0) { pem(seed) } else { before };
         race.check(now == expected, || format!("{finished:?}: the pilot's proxy is something else"));
-        let now = Snapshot::of(&trap).differences(&before_trap);
-        race.check(now.is_empty(), || now.join("; "));
+        race.check_untouched(&trap);
     }
-    drop(attackers);
+    clear(&site);
     race.conclude();
 }
 
@@ -305,11 +382,11 @@ fn u3_the_job_swaps_its_sandbox_and_its_proxy_while_it_is_renewed() {
 #[test]
 fn a_careless_reader_loses() {
     let Some(site) = Site::new() else { return };
-    let private = site.private_file("secret", SECRET);
-    let sandbox = with_swappable(&site, private.parent().unwrap());
-    let at = |name: &str| sandbox.path.join(name);
-    let _attacker = Attacker::start(&site, GREG, Attack::Exchange, &[&at("a"), &at("b")]);
-    let script = format!("for n in $(seq 2000); do cat {}/secret; echo; done", at("a").display());
-    let finished = common::Call::new("/bin/sh").args(["-c", &script]).cwd("/").run();
+    let private = Trap::set(site.root.join("pilot/private"), PILOT, 0o700);
+    let sandbox = with_swappable(&site, &private.path);
+    let _attacker = Attacker::start(&site, &swap(&sandbox, "to_directory", "directory"), 0);
+    let script = format!("for n in $(seq 2000); do cat {}/directory*/secret; echo; done", sandbox.path.display());
+    let finished = Call::new("/bin/sh").args(["-c", &script]).cwd("/").run();
     assert!(finished.output.contains(std::str::from_utf8(SECRET).unwrap()), "it was never led astray");
+    assert!(!private.touched().is_empty(), "the trap does not notice who is in it");
 }
