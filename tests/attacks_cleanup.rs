@@ -14,6 +14,7 @@ use std::io::{self, ErrorKind::PermissionDenied};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -481,6 +482,31 @@ fn ticket_2189_files_of_roots_come_back_as_far_as_the_job_can_read_them() {
     sandbox.assert_taken_back(&left.without("closed"), &given);
 }
 
+/// What a site mounts in every sandbox, a scratch disk perhaps, is neither sent back nor emptied.
+#[test]
+fn c6_what_is_on_another_file_system_is_left_out_and_left_alone() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    sandbox.add_directory("scratch", 0o755);
+    sandbox.finish_directory("", 0o755);
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let left = sandbox.snapshot();
+    let scratch = |tree: &Path| tree.join("scratch");
+    assert!(
+        Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(scratch(&sandbox.path)).status().unwrap().success()
+    );
+    put_file(GREG, &scratch(&sandbox.path).join("output"), b"output", 0o644);
+    finish(GREG, &scratch(&sandbox.path), 0o755);
+    let finished = site.cleanup(&sandbox).run();
+    let output = fs::read(scratch(&sandbox.parked).join("output"));
+    assert!(Command::new("umount").arg(scratch(&sandbox.parked)).status().unwrap().success());
+    finished.expect_refusal(1, &["cannot remove", "busy"]);
+    assert_eq!(output.unwrap(), b"output");
+    site.cleanup(&sandbox).cwd("/").run().expect_quiet();
+    sandbox.assert_taken_back(&left.without("scratch"), &given);
+}
+
 #[test]
 fn ticket_2189_a_directory_of_roots_that_nobody_can_remove_is_named_and_keeps_nothing_back() {
     let Some(site) = Site::new() else { return };
@@ -494,8 +520,8 @@ fn ticket_2189_a_directory_of_roots_that_nobody_can_remove_is_named_and_keeps_no
     let parked = sandbox.parked.file_name().unwrap().to_str().unwrap();
     for _ in 0..2 {
         site.cleanup(&sandbox).cwd("/").run().expect_refusal(1, &["cannot remove", parked, "Permission denied"]);
-        // The job's old tree is beside it now, with what is root's still in it.
-        assert_eq!(Snapshot::of(&sandbox.parked).get("roots/in"), left.get("roots/in"));
+        // The job's old tree is beside it now, with nothing in it but what is root's.
+        assert_eq!(Snapshot::of(&sandbox.parked).names(), [Path::new("roots"), Path::new("roots/in")]);
         let expected = left.clone().masked(0o755).owned_by(PILOT).below();
         sandbox.snapshot().below().without(&sandbox.proxy).assert_same(&expected.without(&sandbox.proxy));
         assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), pem(1));

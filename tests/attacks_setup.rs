@@ -671,10 +671,13 @@ fn s10_a_foreign_mount_in_the_sandbox_is_left_out() {
     assert!(Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&mounted).status().unwrap().success());
     put_file(PILOT, &mounted.join("foreign"), b"x", 0o644);
     let finished = site.setup(&sandbox).run();
-    assert!(Command::new("umount").arg(sandbox.parked.join("mounted")).status().unwrap().success());
+    let mounted = sandbox.parked.join("mounted");
+    let foreign = fs::read(mounted.join("foreign"));
+    assert!(Command::new("umount").arg(mounted).status().unwrap().success());
     let finished = finished.expect(0);
     let lines: Vec<_> = finished.output.lines().collect();
     assert!(lines.len() == 2 && lines[0].contains(".condor") && lines[1].contains("\"mounted\""), "{lines:?}");
+    assert_eq!(foreign.unwrap(), b"x", "what was left out was removed");
     sandbox.snapshot().assert_same(&before.without("mounted").masked(0o755).owned_by(GREG));
 }
 
