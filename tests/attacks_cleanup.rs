@@ -5,14 +5,16 @@
 
 mod common;
 
-use common::{GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
+use common::{Channel, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
 use common::{another_round, as_account, finish, pem, put_file, while_attacked};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, XattrFlags, flock, linkat, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind::PermissionDenied};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -468,15 +470,80 @@ fn c6_another_accounts_directory_that_the_job_can_neither_read_nor_remove() {
     });
     let left = sandbox.snapshot().without("open/of-mallory");
     // The job's output comes back; that its old tree cannot be removed is said, and is no reason to keep the output from the Starter.
+    let parked = sandbox.parked.file_name().unwrap().to_str().unwrap();
     for _ in 0..2 {
-        let finished = site.cleanup(&sandbox).cwd("/").run();
-        assert!(matches!(finished.code, Some(0 | 1)), "{finished:?}");
-        assert_eq!(finished.said().lines().count(), 1, "{finished:?}");
+        site.cleanup(&sandbox).cwd("/").run().expect_refusal(1, &["cannot remove", parked, "Permission denied"]);
         let expected = left.clone().masked(0o755).owned_by(PILOT).without(&sandbox.proxy).below();
         sandbox.snapshot().without(&sandbox.proxy).below().assert_same(&expected);
         assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), pem(1));
     }
     drop(given);
+}
+
+/// #2189: what a daemon of root's wrote where the job was.
+#[test]
+fn ticket_2189_files_of_roots_come_back_as_far_as_the_job_can_read_them() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    for (name, bits) in [("open", 0o644), ("closed", 0o600)] {
+        fs::write(sandbox.path.join(name), b"root's").unwrap();
+        mode(&sandbox.path.join(name), bits);
+    }
+    let left = sandbox.snapshot();
+    site.cleanup(&sandbox).run().expect_refusal(0, &["1 left out", "closed"]);
+    sandbox.assert_taken_back(&left.without("closed"), &given);
+}
+
+/// What a site mounts in every sandbox, a scratch disk perhaps, is neither sent back nor emptied.
+#[test]
+fn c6_what_is_on_another_file_system_is_left_out_and_left_alone() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    sandbox.add_directory("scratch", 0o755);
+    sandbox.finish_directory("", 0o755);
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let left = sandbox.snapshot();
+    let scratch = |tree: &Path| tree.join("scratch");
+    assert!(
+        Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(scratch(&sandbox.path)).status().unwrap().success()
+    );
+    put_file(GREG, &scratch(&sandbox.path).join("output"), b"output", 0o644);
+    finish(GREG, &scratch(&sandbox.path), 0o755);
+    let finished = site.cleanup(&sandbox).run();
+    let output = fs::read(scratch(&sandbox.parked).join("output"));
+    assert!(Command::new("umount").arg(scratch(&sandbox.parked)).status().unwrap().success());
+    finished.expect_refusal(1, &["cannot remove", "busy"]);
+    assert_eq!(output.unwrap(), b"output");
+    site.cleanup(&sandbox).cwd("/").run().expect_quiet();
+    sandbox.assert_taken_back(&left.without("scratch"), &given);
+}
+
+#[test]
+fn ticket_2189_a_directory_of_roots_that_nobody_can_remove_is_named_and_keeps_nothing_back() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    as_account(GREG, || fs::write(sandbox.path.join("output"), b"output")).unwrap();
+    fs::create_dir(sandbox.path.join("roots")).unwrap();
+    fs::write(sandbox.path.join("roots/in"), b"in").unwrap();
+    let left = sandbox.snapshot();
+    let parked = sandbox.parked.file_name().unwrap().to_str().unwrap();
+    for _ in 0..2 {
+        site.cleanup(&sandbox).cwd("/").run().expect_refusal(1, &["cannot remove", parked, "Permission denied"]);
+        // The job's old tree is beside it now, with nothing in it but what is root's.
+        assert_eq!(Snapshot::of(&sandbox.parked).names(), [Path::new("roots"), Path::new("roots/in")]);
+        let expected = left.clone().masked(0o755).owned_by(PILOT).below();
+        sandbox.snapshot().below().without(&sandbox.proxy).assert_same(&expected.without(&sandbox.proxy));
+        assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), pem(1));
+    }
+    // Root removes it, and the third call has nothing to say.
+    fs::remove_dir_all(sandbox.parked.join("roots")).unwrap();
+    site.cleanup(&sandbox).cwd("/").run().expect_quiet();
+    sandbox.assert_taken_back(&left, &given);
 }
 
 /// Renames S, plants something in its place, and puts it back: what the owner of S may do even in a sticky directory.
@@ -682,7 +749,9 @@ fn c10_a_job_that_swaps_its_directories_and_links_meanwhile() {
 #[test]
 fn c13_two_cleanups_at_once() {
     let Some(site) = Site::new() else { return };
-    for _ in 0..10 {
+    let mut refused = 0;
+    let mut rounds = 0..;
+    while rounds.next().is_some_and(|round| another_round(round, 10, refused > 0)) {
         let sandbox = site.sandbox();
         let given = sandbox.snapshot();
         site.setup(&sandbox).run().expect_quiet();
@@ -691,9 +760,68 @@ fn c13_two_cleanups_at_once() {
         let call = || site.cleanup(&sandbox).cwd("/").start();
         let both = [call(), call()].map(common::Running::finish);
         assert!(both.iter().any(|finished| finished.code == Some(0)), "{both:?}");
-        assert!(both.iter().all(|finished| matches!(finished.code, Some(0 | 1))), "{both:?}");
+        for finished in both {
+            match finished.code {
+                Some(0) => drop(finished.expect_quiet()),
+                _ => {
+                    refused += 1;
+                    finished.expect_refusal(1, &["another helper"]);
+                }
+            }
+        }
         sandbox.assert_taken_back(&left, &given);
     }
+    assert!(refused > 0, "they never met");
+}
+
+/// Run is still at it when the sandbox is taken back: the job has its own tree, whole or gone, and never what is the pilot's again.
+#[test]
+fn h2_a_cleanup_while_the_job_is_being_started() {
+    let Some(site) = Site::new() else { return };
+    let (mut came_back, mut late) = (0, 0);
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| another_round(*round, 20, came_back > 0 && late > 0)) {
+        let sandbox = site.sandbox();
+        let given = sandbox.snapshot();
+        site.setup(&sandbox).run().expect_quiet();
+        as_account(GREG, || fs::write(sandbox.path.join("output"), vec![1; 1_000_000])).unwrap();
+        let left = sandbox.snapshot().with("output", |entry| entry.mode = 0o644);
+        let (starter, channel) = Channel::open();
+        let run = site.call("condor_glexec_run").arg(site.switcher()).arg(&sandbox.proxy).arg(&sandbox.path);
+        let run = run.arg(site.program("condor_glexec_job_wrapper"));
+        let run = run.args(["/dev/null", "/dev/null", "/dev/null", "/usr/bin/touch", "made"]);
+        let run = run.cwd(&sandbox.parked).input(channel).start();
+        let start_job = move || std::thread::spawn(|| starter.start_job(b"NAME=value"));
+        let cleanup = || {
+            std::thread::sleep(Duration::from_millis(round % 20));
+            site.cleanup(&sandbox).cwd("/").run()
+        };
+        let (started, cleanup) = if round % 2 == 0 {
+            let started = start_job();
+            (started, cleanup())
+        } else {
+            let cleanup = cleanup();
+            (start_job(), cleanup)
+        };
+        assert!(matches!(cleanup.code, Some(0 | 1)), "{cleanup:?}");
+        let run = run.finish();
+        match run.code {
+            Some(0) => assert_eq!(started.join().unwrap(), "", "the job did run"),
+            // The job could not make its file any more, or there was no sandbox to start it in.
+            code => assert_eq!(code, Some(1), "{run:?}"),
+        }
+        site.cleanup(&sandbox).cwd("/").run().expect_quiet();
+        let made = sandbox.path.join("made");
+        if let Ok(found) = fs::metadata(&made) {
+            came_back += 1;
+            assert_eq!(found.uid(), PILOT.uid());
+            fs::remove_file(made).unwrap();
+        } else {
+            late += 1;
+        }
+        sandbox.assert_taken_back(&left, &given);
+    }
+    assert!(came_back > 0 && late > 0, "{came_back} outputs came back, {late} jobs were too late");
 }
 
 /// The pilot's directory can be listed by everybody, and whoever can open a directory can lock it.
@@ -774,6 +902,48 @@ fn c13_while_setup_is_at_work() {
     }
 }
 
+#[test]
+fn r13_the_job_overwrites_a_running_helper() {
+    const FILES: usize = 3000;
+    let Some(site) = Site::new() else { return };
+    let programs = ["condor_glexec_cleanup", "condor_glexec_peer"].map(|name| site.program(name));
+    let content = || programs.each_ref().map(|program| fs::read(program).unwrap());
+    let before = content();
+    let mut refused = [0; 2];
+    let mut rounds = 0..;
+    while rounds.next().is_some_and(|round| another_round(round, 1, !refused.contains(&0))) {
+        let sandbox = site.handed_over();
+        as_account(GREG, || (0..FILES).for_each(|n| fs::write(sandbox.path.join(n.to_string()), b"x").unwrap()));
+        let mut running = site.cleanup(&sandbox).start();
+        // What comes of the target side before its first file counts as the job's: see R13 in the ledger.
+        let arrives =
+            |staging: fs::DirEntry| fs::read_dir(staging.path().join("tree")).is_ok_and(|tree| tree.count() > 0);
+        while !fs::read_dir(&sandbox.parked).into_iter().flatten().flatten().any(arrives) && !running.has_ended() {
+            std::thread::yield_now();
+        }
+        while !running.has_ended() {
+            for (pid, _) in site.processes() {
+                let process = PathBuf::from(format!("/proc/{pid}"));
+                let runs = |program: &PathBuf| fs::read_link(process.join("exe")).is_ok_and(|runs| runs == *program);
+                let Some(side) = programs.iter().position(runs) else { continue };
+                let tried = as_account(GREG, || {
+                    let write = |name: &str| fs::OpenOptions::new().write(true).open(process.join(name)).map(drop);
+                    [write("exe"), write("mem"), fs::read_dir(process.join("fd")).map(drop)]
+                });
+                if runs(&programs[side]) {
+                    let denied =
+                        |tried: &io::Result<()>| tried.as_ref().is_err_and(|why| why.kind() == PermissionDenied);
+                    assert!(tried.iter().all(denied), "{}: {tried:?}", programs[side].display());
+                    refused[side] += 1;
+                }
+            }
+        }
+        running.finish().expect_quiet();
+    }
+    assert!(!refused.contains(&0), "not each side was met at its work: {refused:?}");
+    assert!(content() == before);
+}
+
 /// One side dies at any moment; the next call ends well.
 fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
     for round in 0..40_u64 {
@@ -813,4 +983,11 @@ fn s8_c12_the_pilot_side_is_killed_at_any_moment() {
 fn s8_c12_the_target_side_is_killed_at_any_moment() {
     let Some(site) = Site::new() else { return };
     killed_at_any_moment(&site, |_| site.kill_peers());
+}
+
+#[test]
+fn s8_c12_a_switcher_that_stays_is_killed_at_any_moment() {
+    let Some(site) = Site::new() else { return };
+    site.configure_switcher("linger = yes");
+    killed_at_any_moment(&site, |_| site.kill_switchers());
 }

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{GREG, MALLORY, PILOT, Sandbox, Site, Snapshot};
-use common::{as_account, finish, pem, put_file, put_link, while_attacked};
+use common::{another_round, as_account, finish, pem, put_file, put_link, while_attacked};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -31,25 +31,26 @@ fn contents(sandbox: &Sandbox) -> [Vec<u8>; 2] {
 fn u1_nothing_is_ever_made_in_tmp() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.handed_over();
-    let seen = Mutex::new(BTreeSet::<PathBuf>::new());
     let new = site.root.with_added_extension("new");
-    let tmp_entries = || {
-        let entries = fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-        let named = new.file_name().unwrap().to_str().unwrap();
-        entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().contains(named)).collect()
+    // What belongs to either side, whatever it is called.
+    let theirs = || -> BTreeSet<PathBuf> {
+        let places = ["/tmp", "/var/tmp", "/dev/shm"].into_iter().filter_map(|place| fs::read_dir(place).ok());
+        let owned = |found: fs::Metadata| [PILOT.uid(), GREG.uid()].contains(&found.uid());
+        let entries = places.flatten().flatten().filter(|entry| entry.metadata().is_ok_and(owned));
+        entries.map(|entry| entry.path()).collect()
     };
-    let watch = || {
-        let entries: Vec<PathBuf> = tmp_entries();
-        seen.lock().unwrap().extend(entries);
-    };
+    let before = theirs();
+    let seen = Mutex::new(BTreeSet::new());
+    let watch = || seen.lock().unwrap().append(&mut theirs());
     while_attacked(MALLORY, watch, || {
         for seed in 2..12 {
             put_file(PILOT, &new, &pem(seed), 0o600);
             site.update_proxy(&sandbox, &new).run().expect_quiet();
         }
     });
-    assert!(seen.into_inner().unwrap().iter().all(|path| *path == new));
-    assert!(tmp_entries().is_empty());
+    let made: Vec<_> = seen.into_inner().unwrap().difference(&before).cloned().collect();
+    assert_eq!(made, [new], "NEW itself, which the watcher saw at least once, and nothing else");
+    assert_eq!(theirs(), before);
     assert_eq!(contents(&sandbox), [pem(11), pem(11)]);
 }
 
@@ -119,11 +120,12 @@ fn u2_a_new_proxy_that_is_none() {
     let kept = Snapshot::of(secret.parent().unwrap()).get("secret").clone();
     let new = site.root.join("pilot/new");
     type Make<'a> = &'a dyn Fn(&Path);
-    let makes: [(&str, Make); 11] = [
+    let makes: [(&str, Make); 12] = [
         ("missing", &|_| {}),
         ("empty", &|at| put_file(PILOT, at, b"", 0o600)),
         ("a link", &|at| put_link(PILOT, at, &secret)),
         ("a link to nothing", &|at| put_link(PILOT, at, "nothing")),
+        ("a second name of a file", &|at| fs::hard_link(&secret, at).unwrap()),
         ("another's", &|at| put_file(MALLORY, at, &pem(2), 0o600)),
         ("the target's", &|at| put_file(GREG, at, &pem(2), 0o600)),
         ("readable by the group", &|at| put_file(PILOT, at, &pem(2), 0o640)),
@@ -152,6 +154,27 @@ fn u2_a_new_proxy_that_is_none() {
     }
     assert_eq!(site.switcher_calls().len(), calls);
     assert_eq!(*Snapshot::of(secret.parent().unwrap()).get("secret"), kept);
+    assert_eq!(fs::metadata(secret).unwrap().nlink(), 1);
+}
+
+/// The one NEW that is not removed: it cannot have been the Starter that made it.
+#[test]
+fn u2_a_new_proxy_that_is_a_directory() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let calls = site.switcher_calls().len();
+    let new = site.root.join("pilot/new");
+    fs::create_dir(&new).unwrap();
+    put_file(PILOT, &new.join("in"), &pem(2), 0o600);
+    finish(PILOT, &new, 0o700);
+    let before = Snapshot::of(&new);
+    for switcher in [site.switcher().into_os_string(), OsString::from("-")] {
+        let arguments = [switcher, new.clone().into(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+        site.update_proxy(&sandbox, &new).only_args(arguments).run().expect_refusal(1, &["new"]);
+        Snapshot::of(&new).assert_same(&before);
+        assert_eq!(contents(&sandbox), [pem(1), pem(1)]);
+    }
+    assert_eq!(site.switcher_calls().len(), calls);
 }
 
 #[test]
@@ -318,19 +341,90 @@ fn u5_updates_while_cleanup_runs() {
     for round in 0..20_u64 {
         let sandbox = site.handed_over();
         as_account(GREG, || fs::write(sandbox.path.join("output"), vec![1; 2_000_000])).unwrap();
-        let new = site.private_file("new", &pem(2));
-        let cleanup = site.cleanup(&sandbox).cwd("/").start();
+        let mut cleanup = site.cleanup(&sandbox).cwd("/").start();
         std::thread::sleep(Duration::from_micros(round * 500));
-        let update = site.update_proxy(&sandbox, &new).cwd("/").run();
-        assert!(matches!(update.code, Some(0 | 1)), "{update:?}");
+        let mut latest = pem(1);
+        for seed in 2.. {
+            let new = site.private_file("new", &pem(seed));
+            let update = site.update_proxy(&sandbox, &new).cwd("/").run();
+            assert!(!new.exists());
+            match update.code {
+                Some(0) => latest = pem(seed),
+                _ => drop(update.expect_refusal(1, &[])),
+            }
+            if cleanup.has_ended() {
+                break;
+            }
+        }
         let cleanup = cleanup.finish();
         assert!(matches!(cleanup.code, Some(0 | 1)), "{cleanup:?}");
         site.cleanup(&sandbox).cwd("/").run().expect_quiet();
-        let proxy = fs::read(sandbox.proxy_path()).unwrap();
-        assert!(proxy == pem(1) || (update.code == Some(0) && proxy == pem(2)), "{update:?}");
-        assert!(!new.exists());
+        assert!(fs::read(sandbox.proxy_path()).unwrap() == latest, "not the proxy of the latest call that succeeded");
         assert_eq!(fs::read(sandbox.path.join("output")).unwrap().len(), 2_000_000);
         let staged = sandbox.snapshot().names().iter().filter(|name| name.starts_with(".glexec-new-proxy")).count();
         assert_eq!(staged, 0);
     }
+}
+
+#[test]
+fn h2_two_updates_at_once() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let mut refused = 0;
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| another_round(*round, 10, refused > 0)) {
+        let proxies = [2, 3].map(|side| pem(2 * round as u8 + side));
+        let news = ["new1", "new2"].map(|name| site.root.join("pilot").join(name));
+        news.iter().zip(&proxies).for_each(|(new, proxy)| put_file(PILOT, new, proxy, 0o600));
+        let both = news.each_ref().map(|new| site.update_proxy(&sandbox, new).start()).map(common::Running::finish);
+        let [job, pilot] = contents(&sandbox);
+        assert!(job == pilot && proxies.contains(&job), "{both:?}");
+        assert!(both.iter().any(|finished| finished.code == Some(0)), "{both:?}");
+        for (finished, proxy) in both.into_iter().zip(&proxies) {
+            if finished.code != Some(0) {
+                refused += 1;
+                finished.expect_refusal(1, &["another helper"]);
+                assert_ne!(job, *proxy);
+            }
+        }
+        assert!(news.iter().all(|new| !new.exists()));
+    }
+    assert!(refused > 0, "they never met");
+}
+
+#[test]
+fn h2_updates_while_setup_is_at_work() {
+    let Some(site) = Site::new() else { return };
+    let mut refused = 0;
+    let mut rounds = 0..;
+    while let Some(round) = rounds.next().filter(|round| another_round(*round, 20, refused > 0)) {
+        let sandbox = site.sandbox();
+        sandbox.add_file("large", &vec![3; 5_000_000], 0o644);
+        sandbox.finish_directory("", 0o755);
+        let given = sandbox.snapshot();
+        let new = site.private_file("new", &pem(2));
+        // The Starter may not know yet to whom the sandbox belongs.
+        let g = if round % 2 == 0 { site.switcher().into_os_string() } else { OsString::from("-") };
+        let setup = site.setup(&sandbox).cwd("/").start();
+        std::thread::sleep(Duration::from_micros(round % 20 * 1000));
+        let arguments = [g, new.clone().into(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+        let update = site.update_proxy(&sandbox, &new).only_args(arguments).cwd("/").run();
+        assert!(!new.exists());
+        let setup = setup.finish();
+        assert!(matches!(setup.code, Some(0 | 2)), "{setup:?}");
+        if setup.code == Some(2) {
+            setup.expect_refusal(2, &["another helper"]);
+            site.setup(&sandbox).cwd("/").run().expect_quiet();
+        }
+        let expected = if update.code == Some(0) { pem(2) } else { pem(1) };
+        if update.code != Some(0) {
+            refused += u32::from(update.said().contains("another helper"));
+            update.expect_refusal(1, &[]);
+        }
+        assert_eq!(contents(&sandbox), [expected.clone(), expected]);
+        let rest = |snapshot: Snapshot| snapshot.without(&sandbox.proxy).below();
+        rest(sandbox.snapshot()).assert_same(&rest(given).masked(0o755).owned_by(GREG));
+        assert_eq!(Snapshot::of(&sandbox.parked).names(), [Path::new(&sandbox.proxy)]);
+    }
+    assert!(refused > 0, "they never met");
 }

@@ -4,7 +4,8 @@
 
 mod common;
 
-use common::{FileSystem, Finished, GREG, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot, as_account, finish, put_file};
+use common::{FileSystem, Finished, GREG, MALLORY, PILOT, Sandbox, Seat, Site, Sleeper, Snapshot};
+use common::{as_account, finish, put_file};
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -265,10 +266,41 @@ fn ticket_6058_after_the_starter_died_with_processes_alive_and_twice() {
 fn ticket_1717_the_proxy_may_have_expired_as_far_as_the_helper_is_concerned() {
     // A helper looks at a proxy's file, never at its dates: whether it is still good is the switcher's to say.
     let Some(site) = Site::new() else { return };
-    let sandbox = site.handed_over();
-    put_file(PILOT, &sandbox.parked_proxy(), b"an old one", 0o600);
-    site.cleanup(&sandbox).run().expect_quiet();
-    assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), b"an old one");
+    for proxy in [&include_bytes!("expired-certificate.pem")[..], b"an old one"] {
+        let sandbox = site.handed_over();
+        put_file(PILOT, &sandbox.parked_proxy(), proxy, 0o600);
+        site.cleanup(&sandbox).run().expect_quiet();
+        assert_eq!(fs::read(sandbox.proxy_path()).unwrap(), proxy);
+    }
+}
+
+/// #235, #3280: a proxy that has expired does not get better by trying, and whoever holds the job should read what is wrong.
+#[test]
+fn a_proxy_that_the_switcher_finds_expired_is_named_and_no_helper_tries_again() {
+    let Some(site) = Site::new() else { return };
+    let (new_one, sandbox) = (site.sandbox(), site.handed_over());
+    let mut process = Sleeper::start(GREG);
+    let new = site.private_file("new", &common::pem(2));
+    let trees = || [&new_one.path, &sandbox.path, &sandbox.parked].map(|tree| Snapshot::of(tree).below());
+    let before = trees();
+    site.configure_switcher("fail = 201 always");
+    let g = site.switcher().into_os_string();
+    let of =
+        |sandbox: &Sandbox| [g.clone(), sandbox.proxy.clone(), sandbox.path.clone().into(), "3".into(), "0".into()];
+    let kill = [g.clone(), sandbox.parked_proxy().into(), process.pid().to_string().into()];
+    let calls = [
+        (2, site.setup(&new_one).only_args(of(&new_one))),
+        (1, site.update_proxy(&sandbox, &new)),
+        (2, site.kill(&sandbox, process.pid(), 9).only_args(kill).args(["9", "3", "0"]).closed(&[])),
+        (1, site.cleanup(&sandbox).only_args(of(&sandbox))),
+    ];
+    for (code, call) in calls {
+        let calls = site.switcher_calls().len();
+        call.run().expect_refusal(code, &["201: the proxy is missing, expired or unfit"]);
+        assert_eq!(site.switcher_calls().len(), calls + 1);
+    }
+    process.assert_alive();
+    before.iter().zip(trees()).for_each(|(before, now)| now.assert_same(before));
 }
 
 #[test]

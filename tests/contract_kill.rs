@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{GREG, PILOT, Site, Sleeper};
+use common::{GREG, PILOT, Site, Sleeper, put_file};
 use std::ffi::OsString;
 use std::os::unix::fs::MetadataExt;
 
@@ -179,4 +179,20 @@ fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called()
     std::fs::remove_file(&p).unwrap();
     refused("proxy");
     process.assert_alive();
+}
+
+/// #1717: a job whose proxy had expired could not be ended any more. A helper looks at a proxy's file, never at its dates: whether it is
+/// still good for this is the switcher's to say.
+#[test]
+fn ticket_1717_a_job_whose_proxy_has_expired_is_killed() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    for proxy in [&include_bytes!("expired-certificate.pem")[..], b"an old one"] {
+        put_file(PILOT, &sandbox.parked_proxy(), proxy, 0o600);
+        for signal in [15, 9] {
+            let mut process = Sleeper::start(GREG);
+            site.kill(&sandbox, process.pid(), signal).run().expect(0);
+            assert_eq!(process.ended_by(), signal);
+        }
+    }
 }

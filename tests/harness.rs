@@ -7,8 +7,18 @@ mod common;
 use common::{GREG, MALLORY, PILOT, Site, Sleeper, Snapshot, as_account, new_directory};
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// A site, one at a time: what one of these tests leaves on purpose where all of the machine is looked at, the others would complain about.
+fn site() -> Option<(MutexGuard<'static, ()>, Site)> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    Site::new().map(|site| (turn, site))
+}
 
 /// What the end of a site complains about.
 fn complaint(site: Site) -> Option<String> {
@@ -18,7 +28,7 @@ fn complaint(site: Site) -> Option<String> {
 
 #[test]
 fn a_name_left_in_execute_is_noticed() {
-    let Some(site) = Site::new() else { return };
+    let Some((_turn, site)) = site() else { return };
     fs::write(site.execute.join("left"), b"").unwrap();
     let root = site.root.clone();
     assert!(complaint(site).expect("a complaint").contains("EXECUTE/left"));
@@ -27,7 +37,7 @@ fn a_name_left_in_execute_is_noticed() {
 
 #[test]
 fn a_process_left_is_noticed_and_ended() {
-    let Some(site) = Site::new() else { return };
+    let Some((_turn, site)) = site() else { return };
     let mut left = Command::new("/bin/sleep").arg("1000").current_dir(&site.execute).spawn().unwrap();
     // The kernel closes what is close-on-exec, which ends the spawn, a moment before it shows the new command line.
     let shown = format!("/proc/{}/cmdline", left.id());
@@ -40,8 +50,37 @@ fn a_process_left_is_noticed_and_ended() {
 }
 
 #[test]
+fn a_file_left_in_a_public_place_is_noticed() {
+    for place in ["/tmp", "/var/tmp", "/dev/shm"] {
+        for account in [PILOT, GREG, MALLORY] {
+            let Some((_turn, site)) = site() else { return };
+            let path = Path::new(place).join(format!("left.{}", std::process::id()));
+            as_account(account, || fs::write(&path, b"").unwrap());
+            let complaint = complaint(site);
+            fs::remove_file(&path).unwrap();
+            assert!(complaint.expect("a complaint").contains(path.to_str().unwrap()));
+        }
+    }
+}
+
+#[test]
+fn an_ipc_object_left_is_noticed() {
+    let kinds = [("--shmem=4096", "shm", "--shmem-id"), ("--semaphore=1", "sem", "--semaphore-id")];
+    for (make, kind, remove) in kinds.into_iter().chain([("--queue", "msg", "--queue-id")]) {
+        let Some((_turn, site)) = site() else { return };
+        let made = Command::new("ipcmk").arg(make).uid(GREG.uid()).gid(GREG.gid()).output().unwrap();
+        // As in "Shared memory id: 7".
+        let said = String::from_utf8(made.stdout).unwrap();
+        let id = said.trim().rsplit(' ').next().unwrap();
+        let complaint = complaint(site);
+        assert!(Command::new("ipcrm").args([remove, id]).status().unwrap().success());
+        assert!(complaint.expect("a complaint").contains(&format!("{kind} {id}")));
+    }
+}
+
+#[test]
 fn a_site_without_anything_left_ends_quietly() {
-    let Some(site) = Site::new() else { return };
+    let Some((_turn, site)) = site() else { return };
     site.sandbox();
     assert_eq!(complaint(site), None);
 }
@@ -58,7 +97,7 @@ fn a_directory_that_an_earlier_run_left_is_passed_over() {
 
 #[test]
 fn work_is_done_as_the_account_and_nobody_else() {
-    let Some(site) = Site::new() else { return };
+    let Some((_turn, site)) = site() else { return };
     for account in [PILOT, GREG, MALLORY] {
         let path = site.execute.join(account.name);
         site.expect_left(account.name);
@@ -77,7 +116,7 @@ fn work_is_done_as_the_account_and_nobody_else() {
 
 #[test]
 fn a_snapshot_tells_trees_apart() {
-    let Some(site) = Site::new() else { return };
+    let Some((_turn, site)) = site() else { return };
     let sandbox = site.sandbox();
     let before = Snapshot::of(&sandbox.path);
     let file = sandbox.path.join("data/secret");

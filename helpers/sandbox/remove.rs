@@ -66,6 +66,8 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
         let at_top = walk.depth() == 0;
         match next_directory(walk.directory(), &mut cookie, |name| !at_top || wanted(name), &mut trouble)? {
             Some(name) => match open_directory(walk.directory(), &name, CHANGE) {
+                // What somebody mounted there was not copied, and is not this sandbox's.
+                Ok(child) if child.found.device() != top.found.device() => trouble = trouble.or(Some(Errno::BUSY)),
                 Ok(child) => {
                     walk.enter(child.directory, Note { name, passes, cookie })?;
                     (passes, cookie) = (0, 0);
@@ -89,7 +91,7 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
                     Err(Errno::NOTEMPTY | Errno::EXIST) if trouble.is_none() && passes < PASSES => {
                         (passes, cookie) = (passes.saturating_add(1), 0);
                     }
-                    Err(errno) => return Err(trouble.unwrap_or(errno)),
+                    Err(errno) => trouble = trouble.or(Some(errno)),
                 }
             }
         }

@@ -202,6 +202,17 @@ impl Site {
         processes(&self.root)
     }
 
+    /// Kills the switchers, as root may: a process that has executed something else is none any more.
+    pub fn kill_switchers(&self) {
+        let switcher = self.switcher();
+        for (pid, _) in self.processes() {
+            if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == switcher) {
+                let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+    }
+
     /// Kills what runs as the helpers' target side, as a job may: it is of the same account.
     pub fn kill_peers(&self) {
         for (pid, _) in self.processes().iter().filter(|(_, command)| command.contains("condor_glexec_peer")) {

@@ -11,7 +11,7 @@ mod programs;
 
 use glexec_rs::process::status::Status;
 use ground::{Ground, SECRET, Started, pipe_with, text};
-use libc::{EACCES, EBADF, EFAULT, EINVAL, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
+use libc::{EACCES, EBADF, EFAULT, EINVAL, EIO, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -28,6 +28,12 @@ use std::time::Duration;
 #[ignore = "started by the other tests"]
 fn probe() {
     probe::main();
+}
+
+/// A part of a test that this machine has not got what it takes for. Where all of them are to run it fails: it would look like passed.
+fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "{why}");
+    eprintln!("skipped: {why}");
 }
 
 /// An unconnected UNIX socket.
@@ -256,7 +262,7 @@ fn a_user_namespace_of_its_own_gains_a_job_nothing() {
     ground.directory(&ground.base.join("empty"));
     let victim = ground.start_victim();
     if !ground.pilot("/usr/bin/unshare").args(["--user", "/bin/true"]).status().is_ok_and(|status| status.success()) {
-        eprintln!("skipped: this system has no user namespaces for everybody");
+        skip("this system has no user namespaces for everybody");
         return;
     }
     let mut inside = ground.switcher();
@@ -307,7 +313,7 @@ cp -p input kept; touch -d 2001-02-03 kept; chmod 700 kept
     assert_eq!((text(&output).0.as_str(), output.status.code()), (expected, Some(0)), "{:?}", text(&output));
 
     if !Path::new("/usr/bin/python3").exists() {
-        eprintln!("skipped: no /usr/bin/python3");
+        skip("no /usr/bin/python3");
         return;
     }
     let python = ground.script(
@@ -436,6 +442,22 @@ fn terminal() -> (OwnedFd, OwnedFd) {
     (master, slave)
 }
 
+/// A shell of the pilot's with one line to execute. It leads a session whose controlling terminal is its descriptor 0.
+fn at_terminal(ground: &Ground, slave: OwnedFd, line: &str) -> Command {
+    let mut shell = ground.pilot("/bin/bash");
+    shell.args(["-c", line]).env("GLEXEC_CLIENT_CERT", &ground.proxy).stdin(slave);
+    // SAFETY: system calls only; descriptor 0 is the terminal.
+    unsafe {
+        shell.pre_exec(|| {
+            if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+            Ok(())
+        });
+    }
+    shell
+}
+
 #[test]
 fn the_callers_terminal_is_not_the_jobs() {
     let ground = Ground::new();
@@ -453,19 +475,7 @@ fn the_callers_terminal_is_not_the_jobs() {
             (false, true) => "set -m; \"$0\" \"$@\"; true",
             (false, false) => "\"$0\" \"$@\"; true",
         };
-        let mut command = ground.pilot("/bin/bash");
-        command.args(["-c", line]).arg(switcher).arg(&script);
-        command.env("GLEXEC_CLIENT_CERT", &ground.proxy).stdin(slave);
-        // SAFETY: system calls only; descriptor 0 is the terminal.
-        unsafe {
-            command.pre_exec(|| {
-                if libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY as _, 0) < 0 {
-                    return Err(std::io::Error::last_os_error());
-                }
-                Ok(())
-            });
-        }
-        let output = command.output().unwrap();
+        let output = at_terminal(&ground, slave, line).arg(switcher).arg(&script).output().unwrap();
         assert_eq!(
             text(&output).0,
             format!("session {session} terminal 0\nstill open\n"),
@@ -474,6 +484,33 @@ fn the_callers_terminal_is_not_the_jobs() {
             output.status
         );
         drop(master);
+    }
+}
+
+/// What the job types into the terminal that it got as a stream would be read by the shell that started the switcher.
+#[test]
+fn nobody_types_into_the_callers_terminal() {
+    const ATTEMPTS: [&str; 3] = ["terminal_tiocsti", "terminal_tiocsti_high", "terminal_tioclinux"];
+    let ground = Ground::new();
+    // As of Linux 6.2 the kernel itself may be told to refuse it.
+    let refused = fs::read("/proc/sys/dev/tty/legacy_tiocsti").is_ok_and(|setting| setting == b"0\n");
+    let outside = if refused { EIO } else { 0 };
+    for own_group in ["", "set -m; "] {
+        let line = format!("{own_group}\"$0\" \"$@\"; read -rt 1 && echo typed; true");
+        let run = |program: &[&Path]| {
+            let (master, slave) = terminal();
+            let mut shell = at_terminal(&ground, slave, &line);
+            shell.args(program).args(probe::ARGUMENTS).env("GLEXEC_ENV", format!("1 / {}", ATTEMPTS.join(" ")));
+            let output = shell.output().unwrap();
+            drop(master);
+            let (printed, _) = text(&output);
+            let results = probe::results(&printed);
+            (ATTEMPTS.map(|name| results.get(name).copied()), printed.lines().any(|line| line == "typed"))
+        };
+        let (results, typed) = run(&[&ground.probe]);
+        assert_eq!((results, typed), ([Some(outside), Some(outside), Some(ENOTTY)], !refused));
+        let (results, typed) = run(&[&ground.programs.join("glexec_rootless"), &ground.probe]);
+        assert_eq!((results, typed), ([Some(EPERM); 3], false));
     }
 }
 
@@ -573,7 +610,7 @@ fn faults_of_the_sandbox_are_201_or_202() {
     assert_eq!(at_root(&ground.proxy).status.code(), Some(0));
 
     if ground.uid() == fs::metadata("/proc/self").unwrap().uid() {
-        eprintln!("skipped: sandboxes of other accounts and below system directories need root");
+        skip("sandboxes of other accounts and below system directories need root");
         return;
     }
     std::os::unix::fs::chown(&ground.sandbox, Some(0), Some(0)).unwrap();
@@ -695,7 +732,7 @@ fn what_an_older_kernel_lacks_is_named() {
     let parts = ["truncation", "device ioctls", "scopes of signals and abstract UNIX sockets"];
     for (abi, lacking) in [("2", 3), ("3", 2), ("4", 2), ("5", 1)] {
         let Ok(output) = traced(abi) else {
-            eprintln!("skipped: no strace");
+            skip("no strace");
             return;
         };
         assert_refused(&output, 202, "this kernel has a Landlock without");
@@ -729,20 +766,102 @@ fn started(ground: &Ground, program: &Path, argument: &str, stdin: impl Into<Std
     panic!("{program:?} does not run: {:?}", running());
 }
 
+/// The two ends of what a helper and its peer talk through.
+fn packets() -> (OwnedFd, OwnedFd) {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+/// A peer that was started through the switcher and has greeted, and the helper's end.
+fn greeted(ground: &Ground) -> (Started, OwnedFd) {
+    let (ours, theirs) = packets();
+    let peer = started(ground, &ground.programs.join("condor_glexec_peer"), "kill", theirs);
+    let mut greeting = [0_u8; 64];
+    let length = rustix::io::read(&ours, &mut greeting).unwrap();
+    assert_eq!(&greeting[..length], glexec_rs::switch::GREETING);
+    (peer, ours)
+}
+
+/// Attempts on one process.
+const ON_A_PROCESS: [&str; 19] = [
+    "proc_environ",
+    "proc_mem",
+    "proc_maps",
+    "proc_status",
+    "proc_cmdline",
+    "proc_fd",
+    "proc_exe",
+    "proc_cwd",
+    "proc_root",
+    "kill_0",
+    "kill_cont",
+    "tgkill_cont",
+    "queue_cont",
+    "pidfd_cont",
+    "ptrace",
+    "read_memory",
+    "take_descriptor",
+    "prlimit",
+    "prlimit_high",
+];
+
+/// Those for which a process need not be open to tracing, so that they succeed outside.
+const WITHOUT_TRACING: [&str; 9] = [
+    "proc_status",
+    "proc_cmdline",
+    "kill_0",
+    "kill_cont",
+    "tgkill_cont",
+    "queue_cont",
+    "pidfd_cont",
+    "prlimit",
+    "prlimit_high",
+];
+
+#[test]
+fn a_job_reaches_no_helper_and_no_peer_that_runs_already() {
+    let ground = Ground::new();
+    // Neither has confined itself yet: the peer waits for its first request, the helper for its own peer, which never comes.
+    let (peer, _ours) = greeted(&ground);
+    let waits = ground.base.join("waits");
+    ground.file(&waits, "#!/bin/sh\n: > \"${0%/*}/called\"; exec /bin/cat\n", 0o755);
+    let mut helper = ground.pilot(ground.programs.join("condor_glexec_kill"));
+    helper.arg(&waits).arg(&ground.proxy).args([&peer.pid().to_string(), "0", "0", "0"]);
+    let helper = Started(helper.spawn().unwrap());
+    while !ground.base.join("called").exists() {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    for mut process in [peer, helper] {
+        let chosen = format!(" {}", ON_A_PROCESS.join(" "));
+        let probe = |mut command: Command, chosen: &str| {
+            command.args(probe::ARGUMENTS);
+            attempts(command, process.pid(), &ground, chosen).0
+        };
+        let inside = || {
+            let mut switcher = ground.switcher();
+            switcher.arg(&ground.probe);
+            switcher
+        };
+        let results = probe(ground.pilot(&ground.probe), &chosen);
+        for name in ON_A_PROCESS {
+            let succeeds = WITHOUT_TRACING.contains(&name);
+            assert_eq!(results.get(name).map(|errno| *errno == 0), Some(succeeds), "{name} outside: {results:?}");
+        }
+        let results = probe(inside(), &chosen);
+        for (name, _, expected) in ATTACKS.iter().filter(|(name, ..)| ON_A_PROCESS.contains(name)) {
+            assert!(results.get(*name).is_some_and(|errno| expected.contains(errno)), "{name} inside: {results:?}");
+        }
+        assert_eq!(probe(inside(), " kill_9").get("kill_9"), Some(&EPERM));
+        assert!(process.lives());
+    }
+}
+
 #[test]
 fn only_the_peer_beside_it_is_started_without_a_domain() {
     let ground = Ground::new();
     let own = status(std::process::id()).seccomp_filters;
-    let packets = || {
-        use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
-    };
-    let (ours, theirs) = packets();
     let peer = ground.programs.join("condor_glexec_peer");
-    let started_peer = started(&ground, &peer, "kill", theirs);
-    let mut greeting = [0_u8; 64];
-    let length = rustix::io::read(&ours, &mut greeting).unwrap();
-    assert_eq!(&greeting[..length], glexec_rs::switch::GREETING);
+    let (started_peer, _ours) = greeted(&ground);
     assert!(!status(started_peer.pid()).is_inside_domain(own));
 
     // The same program elsewhere, or by another name, is any command.

@@ -143,7 +143,7 @@ fn at_cwd() -> c_long {
 }
 
 /// Attempts that are only made when they are asked for by name.
-const ALONE: &[&str] = &["kill_9", "i386_call"];
+const ALONE: &[&str] = &["kill_9", "i386_call", "terminal_tiocsti", "terminal_tiocsti_high", "terminal_tioclinux"];
 
 pub const ATTEMPTS: &[(&str, Attempt)] = &[
     // Reading what is the pilot's.
@@ -274,14 +274,18 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
         opened(libc::SYS_socket, [c_long::from(libc::AF_UNIX) | HIGH, libc::SOCK_STREAM.into(), 0, 0, 0, 0]).map(drop)
     }),
     // Terminals. Descriptor 1 is a pipe: without the filter the answer is that it is no terminal.
-    ("tiocsti", |_| ioctl(libc::SYS_ioctl, libc::TIOCSTI as c_long)),
-    ("tiocsti_high", |_| ioctl(libc::SYS_ioctl, libc::TIOCSTI as c_long | HIGH)),
-    ("tioclinux", |_| ioctl(libc::SYS_ioctl, libc::TIOCLINUX as c_long)),
+    ("tiocsti", |_| ioctl(libc::SYS_ioctl, 1, libc::TIOCSTI as c_long)),
+    ("tiocsti_high", |_| ioctl(libc::SYS_ioctl, 1, libc::TIOCSTI as c_long | HIGH)),
+    ("tioclinux", |_| ioctl(libc::SYS_ioctl, 1, libc::TIOCLINUX as c_long)),
+    // Where descriptor 0 is one.
+    ("terminal_tiocsti", |_| ioctl(libc::SYS_ioctl, 0, libc::TIOCSTI as c_long)),
+    ("terminal_tiocsti_high", |_| ioctl(libc::SYS_ioctl, 0, libc::TIOCSTI as c_long | HIGH)),
+    ("terminal_tioclinux", |_| ioctl(libc::SYS_ioctl, 0, libc::TIOCLINUX as c_long)),
     ("open_pty", |_| File::open("/dev/ptmx").map(drop)),
     // The x32 convention.
     ("x32_socket", |_| done(libc::SYS_socket | X32, [libc::AF_UNIX.into(), libc::SOCK_STREAM.into(), 0, 0, 0, 0])),
-    ("x32_tiocsti", |_| ioctl(514 | X32, libc::TIOCSTI as c_long)),
-    ("x32_tiocsti_by_other_number", |_| ioctl(libc::SYS_ioctl | X32, libc::TIOCSTI as c_long)),
+    ("x32_tiocsti", |_| ioctl(514 | X32, 1, libc::TIOCSTI as c_long)),
+    ("x32_tiocsti_by_other_number", |_| ioctl(libc::SYS_ioctl | X32, 1, libc::TIOCSTI as c_long)),
     ("x32_prlimit", |aim| done(libc::SYS_prlimit64 | X32, [aim.pid.into(), 0, 0, 0, 0, 0])),
     ("x32_keyctl", |_| done(libc::SYS_keyctl | X32, [-1, 0, 0, 0, 0, 0])),
     // Set-id files, which another account could execute outside the domain.
@@ -486,9 +490,10 @@ fn connect_again(kind: rustix::net::SocketType, to: &Path) -> io::Result<()> {
     rustix::net::connect(&socket, &name).map_err(Error::from)
 }
 
-fn ioctl(number: c_long, request: c_long) -> io::Result<()> {
-    let input = 6_u8;
-    done(number, [1, request, address(&input), 0, 0, 0])
+fn ioctl(number: c_long, descriptor: c_long, request: c_long) -> io::Result<()> {
+    // What is typed: a whole line. No pseudo-terminal has anything that TIOCLINUX could do.
+    let input = b'\n';
+    done(number, [descriptor, request, address(&input), 0, 0, 0])
 }
 
 fn create_set_id(flags: i32, mode: c_long) -> io::Result<()> {
