@@ -401,6 +401,25 @@ fn s6_the_umask_makes_no_difference() {
 }
 
 #[test]
+fn s6_a_default_acl_of_execute_makes_no_difference() {
+    let Some(site) = Site::new() else { return };
+    // user::rwx, group::---, other::---
+    let entry = |tag: u16, bits: u16| [tag.to_le_bytes(), bits.to_le_bytes(), [255; 2], [255; 2]].concat();
+    let acl = [2_u32.to_le_bytes().to_vec(), entry(1, 7), entry(4, 0), entry(32, 0)].concat();
+    setxattr(&site.execute, "system.posix_acl_default", &acl, XattrFlags::empty()).unwrap();
+    let sandbox = site.empty_sandbox();
+    sandbox.add_file("program", b"x", 0o755);
+    // From most files the ACL takes nothing away, so that the first one to arrive is hardly ever the program.
+    for index in 0..40 {
+        sandbox.add_file(format!("private{index}"), b"x", 0o600);
+    }
+    sandbox.finish_directory("", 0o755);
+    let before = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    sandbox.assert_handed_over(&before);
+}
+
+#[test]
 fn s7_a_switcher_that_prints_a_megabyte() {
     let Some(site) = Site::new() else { return };
     let sandbox = site.sandbox();
