@@ -6,13 +6,13 @@
 mod common;
 
 use common::{GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
-use common::{another_round, as_account, finish, pem, put_file, while_attacked};
+use common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, XattrFlags, flock, linkat, makedev, mknodat, setxattr};
 use rustix::process::Resource;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -577,6 +577,23 @@ fn c8_the_jobs_own_leased_file_is_waited_for() {
         let _kept = (!given_up).then_some(lease);
         running.finish().expect_quiet();
         sandbox.assert_taken_back(&left, &given);
+    }
+}
+
+/// However small it is: one read is not one state of a file.
+#[test]
+fn c8_a_small_output_that_changes_while_it_is_read() {
+    let Some(site) = Site::new() else { return };
+    // One travels as bytes, the other one as a descriptor.
+    for size in [10_000, 250_000] {
+        let sandbox = site.handed_over();
+        let path = sandbox.path.join("changing");
+        put_file(GREG, &path, &vec![1; size], 0o644);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let change = || file.write_all_at(&vec![2; size], 0).unwrap();
+        let finished = before_first_read(&path, change, || site.cleanup(&sandbox).run());
+        finished.expect_refusal(1, &["changing", "changed while it was copied"]);
+        assert!(sandbox.parked.exists());
     }
 }
 

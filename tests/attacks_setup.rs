@@ -6,7 +6,7 @@
 mod common;
 
 use common::{FileSystem, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
-use common::{another_round, as_account, finish, pem, put_file, while_attacked};
+use common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
 use glexec_rs::connection::{Connection, Packet, pair};
 use glexec_rs::sandbox::component::Component;
 use glexec_rs::sandbox::metadata::Metadata;
@@ -386,6 +386,25 @@ fn s5_an_input_that_changes_shrinks_or_grows_during_the_copy() {
             }
         }
         assert!(refused > 0, "the file never changed in time");
+    }
+}
+
+/// However small it is: one read is not one state of a file.
+#[test]
+fn s5_a_small_input_that_changes_while_it_is_read() {
+    let Some(site) = Site::new() else { return };
+    // One travels as bytes, the other one as a descriptor.
+    for size in [10_000, 250_000] {
+        let sandbox = site.sandbox();
+        sandbox.add_file("changing", &vec![1; size], 0o644);
+        let before = sandbox.snapshot().without("changing");
+        let path = sandbox.path.join("changing");
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let change = || file.write_all_at(&vec![2; size], 0).unwrap();
+        let finished = before_first_read(&path, change, || site.setup(&sandbox).run());
+        finished.expect_refusal(2, &["changing", "changed while it was copied"]);
+        sandbox.snapshot().without("changing").assert_same(&before);
+        assert!(!sandbox.parked.exists());
     }
 }
 
