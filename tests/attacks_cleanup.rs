@@ -6,12 +6,14 @@
 mod common;
 
 use common::{Channel, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
-use common::{another_round, as_account, finish, pem, put_file, while_attacked};
+use common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
 use rustix::fs::{AtFlags, CWD, FileType, FlockOperation, Mode, XattrFlags, flock, linkat, makedev, mknodat, setxattr};
+use rustix::process::Resource;
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::io::{self, ErrorKind::PermissionDenied};
-use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -546,6 +548,228 @@ fn ticket_2189_a_directory_of_roots_that_nobody_can_remove_is_named_and_keeps_no
     sandbox.assert_taken_back(&left, &given);
 }
 
+/// The job cannot look into it, but nobody needs to for removing it.
+#[test]
+fn c6_another_accounts_empty_directory_is_removed() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let open = sandbox.path.join("open");
+    as_account(GREG, || {
+        fs::create_dir(&open).unwrap();
+        mode(&open, 0o777);
+    });
+    as_account(MALLORY, || {
+        fs::create_dir(open.join("of-mallory")).unwrap();
+        mode(&open.join("of-mallory"), 0o700);
+    });
+    let left = sandbox.snapshot().without("open/of-mallory");
+    site.cleanup(&sandbox).run().expect_refusal(0, &["1 left out", "of-mallory"]);
+    sandbox.assert_taken_back(&left, &given);
+}
+
+/// A lease on a file (fcntl(2)): whoever opens the file waits until it is given up, which dropping it does.
+struct Lease(fs::File);
+
+impl Lease {
+    /// Takes one on a file of the account's. The signal that asks for it goes to the thread that took it, which is gone by then.
+    fn take(account: common::Account, path: &Path) -> Self {
+        as_account(account, || {
+            let lease = Lease(fs::File::open(path).unwrap());
+            assert_eq!(lease.fcntl(libc::F_SETLEASE, libc::F_WRLCK), 0, "{}", std::io::Error::last_os_error());
+            lease
+        })
+    }
+
+    /// Waits until somebody wants to read.
+    fn await_reader(&self) {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.fcntl(libc::F_GETLEASE, 0) == libc::F_WRLCK {
+            assert!(Instant::now() < deadline, "nobody wants to read");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    #[allow(unsafe_code)]
+    fn fcntl(&self, command: i32, argument: i32) -> i32 {
+        // SAFETY: takes numbers, the first of which is an open descriptor.
+        unsafe { libc::fcntl(self.0.as_raw_fd(), command, argument) }
+    }
+}
+
+#[test]
+fn c6_another_accounts_leased_file_does_not_hold_up_the_rest() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    let open = sandbox.path.join("open");
+    as_account(GREG, || {
+        fs::create_dir(&open).unwrap();
+        mode(&open, 0o777);
+    });
+    let leased = open.join("of-mallory");
+    put_file(MALLORY, &leased, b"x", 0o644);
+    finish(GREG, &open, 0o777);
+    let left = sandbox.snapshot().without("open/of-mallory");
+    let _lease = Lease::take(MALLORY, &leased);
+    site.cleanup(&sandbox).run().expect_refusal(0, &["1 left out", "of-mallory"]);
+    sandbox.assert_taken_back(&left, &given);
+}
+
+/// How long the kernel leaves a lease with who does not give it up, in seconds.
+struct LeaseBreakTime(String);
+
+impl LeaseBreakTime {
+    const PATH: &str = "/proc/sys/fs/lease-break-time";
+
+    fn set(seconds: &str) -> Self {
+        let usual = fs::read_to_string(Self::PATH).unwrap();
+        fs::write(Self::PATH, seconds).unwrap();
+        LeaseBreakTime(usual)
+    }
+}
+
+impl Drop for LeaseBreakTime {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::PATH, &self.0);
+    }
+}
+
+#[test]
+fn c8_the_jobs_own_leased_file_is_waited_for() {
+    let Some(site) = Site::new() else { return };
+    for given_up in [true, false] {
+        let sandbox = site.sandbox();
+        let given = sandbox.snapshot();
+        site.setup(&sandbox).run().expect_quiet();
+        let output = sandbox.path.join("output");
+        put_file(GREG, &output, &[5; 50_000], 0o644);
+        finish(GREG, &sandbox.path, 0o755);
+        let left = sandbox.snapshot();
+        // A process of the job's that outlived it.
+        let lease = Lease::take(GREG, &output);
+        let _short = (!given_up).then(|| LeaseBreakTime::set("5"));
+        let mut running = site.cleanup(&sandbox).start();
+        lease.await_reader();
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!running.has_ended(), "it did not wait: {:?}", running.finish());
+        let _kept = (!given_up).then_some(lease);
+        running.finish().expect_quiet();
+        sandbox.assert_taken_back(&left, &given);
+    }
+}
+
+/// However small it is: one read is not one state of a file.
+#[test]
+fn c8_a_small_output_that_changes_while_it_is_read() {
+    let Some(site) = Site::new() else { return };
+    // One travels as bytes, the other one as a descriptor.
+    for size in [10_000, 250_000] {
+        let sandbox = site.handed_over();
+        let path = sandbox.path.join("changing");
+        put_file(GREG, &path, &vec![1; size], 0o644);
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        let change = || file.write_all_at(&vec![2; size], 0).unwrap();
+        let finished = before_first_read(&path, change, || site.cleanup(&sandbox).run());
+        finished.expect_refusal(1, &["changing", "changed while it was copied"]);
+        assert!(sandbox.parked.exists());
+    }
+}
+
+/// Puts something at the first path; the other one is that of a directory of the pilot's.
+type Plant = fn(&Path, &Path);
+
+/// What the owner of S, or anybody once S is gone, can put in its place that is no directory.
+const NO_DIRECTORIES: [(&str, Plant); 3] = [
+    ("a link to the pilot's", |at, pilots| symlink(pilots, at).unwrap()),
+    ("a FIFO", |at, _| mknodat(CWD, at, FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap()),
+    ("a file", |at, _| fs::write(at, b"x").unwrap()),
+];
+
+/// The job's sandbox goes away.
+fn move_away(site: &Site, sandbox: &Sandbox) -> PathBuf {
+    let away = sandbox.path.with_extension("away");
+    as_account(GREG, || fs::rename(&sandbox.path, &away)).unwrap();
+    site.expect_left(away.file_name().unwrap());
+    away
+}
+
+#[test]
+fn c9_what_is_no_directory_does_not_keep_the_starter_from_its_own() {
+    let Some(site) = Site::new() else { return };
+    let pilots = site.root.join("pilot");
+    site.private_file("secret", b"secret");
+    let untouched = Snapshot::of(&pilots);
+    for account in [GREG, MALLORY] {
+        for (what, plant) in NO_DIRECTORIES {
+            let sandbox = site.sandbox();
+            let seat = Seat::take(&sandbox.path);
+            let given = sandbox.snapshot();
+            site.setup(&sandbox).run().expect_quiet();
+            move_away(&site, &sandbox);
+            as_account(account, || plant(&sandbox.path, &pilots));
+            let finished = site.cleanup(&sandbox).run();
+            assert_eq!(seat.path(), sandbox.path, "{what}: {finished:?}");
+            finished.expect_refusal(1, &["removed its sandbox"]);
+            assert!(fs::symlink_metadata(&sandbox.parked).is_err(), "{what} is still there");
+            assert_eq!(sandbox.snapshot().get(&sandbox.proxy), given.get(&sandbox.proxy));
+            Snapshot::of(&pilots).assert_same(&untouched);
+        }
+    }
+}
+
+#[test]
+fn c9_what_is_no_directory_comes_while_the_sandbox_is_taken_back() {
+    let Some(site) = Site::new() else { return };
+    let pilots = site.root.join("pilot");
+    site.private_file("secret", b"secret");
+    let untouched = Snapshot::of(&pilots);
+    for (what, plant) in NO_DIRECTORIES {
+        let sandbox = site.handed_over();
+        let seat = Seat::take(&sandbox.parked);
+        put_file(GREG, &sandbox.path.join("output"), b"output", 0o644);
+        let lease = Lease::take(GREG, &sandbox.path.join("output"));
+        let running = site.cleanup(&sandbox).start();
+        lease.await_reader();
+        move_away(&site, &sandbox);
+        as_account(GREG, || plant(&sandbox.path, &pilots));
+        drop(lease);
+        let first = running.finish();
+        let second = site.cleanup(&sandbox).run();
+        assert_eq!(seat.path(), sandbox.path, "{what}: {first:?} {second:?}");
+        Snapshot::of(&pilots).assert_same(&untouched);
+    }
+}
+
+/// What an interrupted call had brought to its place is not the job's output any more when the job has removed it since.
+#[test]
+fn c12_what_came_back_before_an_interruption_does_not_come_back_alone() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.sandbox();
+    let given = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_quiet();
+    for name in ["first", "output"] {
+        put_file(GREG, &sandbox.path.join(name), name.as_bytes(), 0o644);
+    }
+    // All has come back when the two directories cannot be exchanged, because there is nothing to exchange.
+    let lease = Lease::take(GREG, &sandbox.path.join("output"));
+    let running = site.cleanup(&sandbox).start();
+    lease.await_reader();
+    let away = move_away(&site, &sandbox);
+    drop(lease);
+    running.finish().expect_refusal(1, &["cannot exchange"]);
+    assert!(sandbox.parked.join("first").exists());
+    as_account(GREG, || {
+        fs::rename(&away, &sandbox.path).unwrap();
+        fs::remove_file(sandbox.path.join("first")).unwrap();
+    });
+    let left = sandbox.snapshot();
+    site.cleanup(&sandbox).run().expect_quiet();
+    sandbox.assert_taken_back(&left, &given);
+}
+
 /// Renames S, plants something in its place, and puts it back: what the owner of S may do even in a sticky directory.
 fn swap(sandbox: &Sandbox, plant: impl Fn(&Path)) {
     let away = sandbox.path.with_extension("away");
@@ -744,6 +968,39 @@ fn c10_a_job_that_swaps_its_directories_and_links_meanwhile() {
         Snapshot::of(&secrets).assert_same(&before);
     }
     assert!(failed > 0, "the attacker never got between ({done} taken back)");
+}
+
+/// When all is over, the name belongs to nobody; HTCondor cleans up once more.
+#[test]
+fn c9_another_account_takes_the_parked_name_when_all_is_over() {
+    let Some(site) = Site::new() else { return };
+    type Plant<'a> = &'a (dyn Fn(&Path) + Sync);
+    let plants: [Plant; 3] =
+        [&|at| fs::create_dir(at).unwrap(), &|at| symlink("/tmp", at).unwrap(), &|at| fs::write(at, b"x").unwrap()];
+    for plant in plants {
+        let sandbox = site.handed_over();
+        site.cleanup(&sandbox).run().expect_quiet();
+        let back = sandbox.snapshot();
+        as_account(MALLORY, || plant(&sandbox.parked));
+        let planted = fs::symlink_metadata(&sandbox.parked).unwrap();
+        site.cleanup(&sandbox).cwd(&sandbox.path).run().expect_quiet();
+        sandbox.snapshot().assert_same(&back);
+        assert_eq!(fs::symlink_metadata(&sandbox.parked).unwrap().ino(), planted.ino());
+    }
+}
+
+/// The other side has done nothing wrong, and is not blamed.
+#[test]
+fn h1_a_limit_on_descriptors_that_is_too_small_is_named() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    for index in 0..40 {
+        put_file(GREG, &sandbox.path.join(format!("output{index}")), &[5; 50_000], 0o644);
+    }
+    let left = sandbox.snapshot();
+    let errno = format!("os error {}", libc::EMFILE);
+    site.cleanup(&sandbox).limit(Resource::Nofile, 16).run().expect_refusal(1, &[&errno]);
+    sandbox.snapshot().assert_same(&left);
 }
 
 #[test]

@@ -47,6 +47,49 @@ fn r2_no_secret_of_the_pilots_reaches_the_switcher_or_the_job() {
     }
 }
 
+/// The description of a key that the caller has in its session keyring.
+const KEY: &str = "of-the-pilots-session";
+
+/// Gives the caller a session keyring with a key in it, as `pam_keyinit`, `kinit` or `aklog` do.
+#[allow(unsafe_code)]
+fn with_key(call: Call) -> Call {
+    const JOIN_SESSION_KEYRING: i32 = 1;
+    const SESSION_KEYRING: i32 = -3;
+    let description = CString::new(KEY).unwrap();
+    call.last(move || {
+        let none = std::ptr::null::<u8>();
+        // SAFETY: numbers, no name for the keyring, and two strings and a byte that live through the call.
+        let added = unsafe {
+            libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, none);
+            libc::syscall(libc::SYS_add_key, c"user".as_ptr(), description.as_ptr(), c"x".as_ptr(), 1, SESSION_KEYRING)
+        };
+        if added < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+    })
+}
+
+/// Whoever possesses a key can read it, whatever account it becomes.
+#[test]
+fn r2_the_callers_session_keyring_goes_no_further_than_the_helper() {
+    let Some(site) = Site::new() else { return };
+    let sandbox = site.handed_over();
+    let own = with_key(Call::new("/bin/cat")).arg("/proc/keys").run().expect(0);
+    assert!(own.output.contains(KEY), "the pilot has no such key: {own:?}");
+
+    let arguments = [site.switcher().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+    let call = run(&site, &sandbox).only_args(arguments).arg("/bin/cat").args(["/proc/keys"; 4]);
+    let seen = with_key(call).run().expect(0);
+    assert!(seen.output.contains("keyring") && !seen.output.contains(KEY), "the job: {seen:?}");
+
+    let (peer, keys) = (site.program("condor_glexec_peer"), site.execute.join("keys"));
+    site.expect_left("keys");
+    fs::remove_file(&peer).unwrap();
+    fs::write(&peer, format!("#!/bin/sh\ncat /proc/keys > {}\n", keys.display())).unwrap();
+    finish(PILOT, &peer, 0o755);
+    with_key(site.cleanup(&sandbox)).run().expect_refusal(1, &[]);
+    let seen = fs::read_to_string(keys).unwrap();
+    assert!(seen.contains("keyring") && !seen.contains(KEY), "the peer: {seen}");
+}
+
 #[test]
 fn r3_the_proxy_is_something_else_than_the_pilots_own() {
     let Some(site) = Site::new() else { return };

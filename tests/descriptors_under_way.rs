@@ -5,10 +5,10 @@
 
 mod common;
 
-use common::{PILOT, as_account, available};
+use common::{Account, GREG, PILOT, Site, as_account, available, finish, put_file};
 use glexec_rs::connection::{Broken, Connection, PACKET_DESCRIPTORS, Packet, pair};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 /// The account's limit: a few packets.
@@ -47,4 +47,36 @@ fn a_full_allowance_of_descriptors_is_waited_for_as_long_as_for_any_answer() {
             assert_eq!(waiting.join().unwrap(), Ok(()));
         });
     });
+}
+
+/// As many descriptors of an account's under way as `packets` take, until they are dropped.
+fn under_way(account: Account, packets: usize) -> (Connection, OwnedFd) {
+    as_account(account, || {
+        let (ours, theirs) = pair().unwrap();
+        let sender = Connection::new(ours);
+        let file = std::fs::File::open("/dev/null").unwrap();
+        for _ in 0..packets {
+            sender.send(b"x", &[file.as_fd(); PACKET_DESCRIPTORS]).unwrap();
+        }
+        (sender, theirs)
+    })
+}
+
+/// Whoever sends a sandbox is confined by then: waiting must not need a call that its profile lacks.
+#[test]
+fn a_confined_helper_waits_for_a_full_allowance_too() {
+    let Some(site) = Site::new() else { return };
+    for sender in [PILOT, GREG] {
+        let sandbox = if sender == PILOT { site.sandbox() } else { site.handed_over() };
+        // Too large to travel as bytes.
+        put_file(sender, &sandbox.path.join("large"), &[5; 50_000], 0o644);
+        finish(sender, &sandbox.path, 0o755);
+        let kept = under_way(sender, 2);
+        let call = if sender == PILOT { site.setup(&sandbox) } else { site.cleanup(&sandbox) };
+        let mut running = call.limit(Resource::Nofile, PACKET_DESCRIPTORS as u64).start();
+        std::thread::sleep(Duration::from_secs(1));
+        assert!(!running.has_ended(), "it did not wait: {:?}", running.finish());
+        drop(kept);
+        running.finish().expect_quiet();
+    }
 }

@@ -968,6 +968,25 @@ fn a_fresh_socket_that_is_none_is_explained_on_the_first() {
     }
 }
 
+/// The reason that no job is started is for the Starter and nobody else, however slow the Starter is.
+#[test]
+fn a_stream_that_is_a_socket_is_not_taken_for_the_fresh_one() {
+    let sandbox = Sandbox::new();
+    let (running, mut starter) = start(marking_job(&sandbox, names(["-", "/dev/null", "/dev/null"])));
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    starter.expect_hello();
+    starter.send_length(-1);
+    starter.send_descriptor(&theirs);
+    drop(theirs);
+    std::thread::sleep(Duration::from_millis(1500));
+    let heard = starter.send_fresh_socket().outcome();
+    let mut said = Vec::new();
+    ours.read_to_end(&mut said).unwrap();
+    assert_eq!(String::from_utf8_lossy(&said), "", "the standard input hears what the Starter should");
+    expect_words(&heard.unwrap_err(), &["length"]);
+    expect_no_job(&sandbox, running);
+}
+
 #[test]
 fn descriptors_among_the_environment_are_closed_and_refused() {
     let sandbox = Sandbox::new();

@@ -15,6 +15,7 @@ mod account;
 mod call;
 mod channel;
 mod directory;
+mod held_read;
 mod leftovers;
 mod process;
 mod programs;
@@ -28,6 +29,7 @@ pub use account::{Account, GREG, MALLORY, PILOT, another_round, as_account, avai
 pub use call::{Call, Finished, Running};
 pub use channel::Channel;
 pub use directory::new_directory;
+pub use held_read::before_first_read;
 pub use leftovers::processes;
 pub use process::{Sleeper, await_state, await_that, peak_memory};
 pub use programs::{built, built_program};

@@ -81,14 +81,18 @@ fn c11_the_peer_touches_nothing_of_another_account() {
         std::fs::create_dir(&directory).unwrap();
         put_file(owner, &directory.join("kept"), b"kept", 0o666);
         finish(owner, &directory, 0o777);
-        for operation in ["cleanup", "update_proxy"] {
-            for flag in [0, 1] {
-                let asked = Place { flag, ..place(&site.execute, name.as_bytes()) };
-                let new = File::open("/etc/passwd").unwrap();
-                let why = refusal(&site, operation, |pilot| pilot.send_with(&asked.encode(), &[new.as_fd()]));
-                assert!(why.contains("belongs to uid"), "{operation}: {why}");
-            }
+        let asked = |flag| Place { flag, ..place(&site.execute, name.as_bytes()) }.encode();
+        for (operation, flag) in [("cleanup", 0), ("update_proxy", 0), ("update_proxy", 1)] {
+            let new = File::open("/etc/passwd").unwrap();
+            let why = refusal(&site, operation, |pilot| pilot.send_with(&asked(flag), &[new.as_fd()]));
+            assert!(why.contains("belongs to uid"), "{operation}: {why}");
         }
+        // Of the job's there is nothing to be removed.
+        let (peer, pilot) = honest_peer(&site, "cleanup");
+        assert_eq!(pilot.receive().as_deref(), Some(GREETING));
+        pilot.send(&asked(1));
+        assert_eq!(pilot.receive().as_deref(), Some(&b"D"[..]));
+        peer.finish().expect_quiet();
         let why = refusal(&site, "setup", |pilot| pilot.send(&place(&site.execute, name.as_bytes()).encode()));
         assert!(why.contains("cannot make"), "{why}");
         assert_eq!(std::fs::read(directory.join("kept")).unwrap(), b"kept");

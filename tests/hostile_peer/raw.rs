@@ -3,7 +3,8 @@
 #![forbid(unsafe_code)]
 
 use rustix::net::{
-    RecvAncillaryBuffer, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    recvmsg, sendmsg,
 };
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -26,28 +27,36 @@ impl Raw {
 
     /// Sends a packet with descriptors.
     pub fn send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) {
+        let _ = self.try_send_with(bytes, descriptors);
+    }
+
+    /// Sends a packet with descriptors, if the kernel takes it.
+    pub fn try_send_with(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
         let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut room);
         assert!(descriptors.is_empty() || control.push(SendAncillaryMessage::ScmRights(descriptors)));
-        let _ = sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL);
+        sendmsg(&self.0, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
     /// Takes a packet; `None` at the end.
     pub fn receive(&self) -> Option<Vec<u8>> {
+        self.receive_with().map(|(bytes, _)| bytes)
+    }
+
+    /// Takes a packet with its descriptors; `None` at the end.
+    pub fn receive_with(&self) -> Option<(Vec<u8>, Vec<OwnedFd>)> {
         let mut bytes = vec![0; 1 << 20];
-        let received = recvmsg(
-            self.0.as_fd(),
-            &mut [IoSliceMut::new(&mut bytes)],
-            &mut RecvAncillaryBuffer::default(),
-            RecvFlags::empty(),
-        );
-        match received {
-            Ok(received) if received.bytes > 0 => {
-                bytes.truncate(received.bytes);
-                Some(bytes)
-            }
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut control = RecvAncillaryBuffer::new(&mut room);
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        let received = recvmsg(self.0.as_fd(), &mut [IoSliceMut::new(&mut bytes)], &mut control, flags).ok()?;
+        bytes.truncate(received.bytes);
+        let descriptors = control.drain().filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
             _ => None,
-        }
+        });
+        let descriptors = descriptors.flatten().collect();
+        (!bytes.is_empty()).then_some((bytes, descriptors))
     }
 }
 

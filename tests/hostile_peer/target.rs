@@ -4,10 +4,12 @@
 
 use crate::raw::*;
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What the helper must make of it.
@@ -15,10 +17,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Answer {
     /// A failure, in whose report these words occur; nothing has changed.
     Refused(&'static [&'static str]),
+    /// The same, because an answer has a descriptor: the kernel refuses to send it ([`PERM`] says so), or else the helper to take it.
+    NoDescriptor,
     /// It goes on, and names what it left out with these words.
     LeftOut(&'static str),
 }
-use Answer::{LeftOut, Refused};
+use Answer::{LeftOut, NoDescriptor, Refused};
 
 /// What is played, by its name, against which helper (the word of the peer's argument), and what must come of it.
 pub struct Attack {
@@ -40,12 +44,18 @@ const fn other(helper: &'static str, name: &'static str, play: fn(&Raw), words: 
     Attack { name, helper, play, answer: Refused(words) }
 }
 
+const fn with_descriptor(helper: &'static str, name: &'static str, play: fn(&Raw)) -> Attack {
+    Attack { name, helper, play, answer: NoDescriptor }
+}
+
+/// What is reported instead of an answer with a descriptor that cannot be sent.
+pub const PERM: &str = "the kernel refuses to send it";
+
 const NAME: &[&str] = &["not a single file name"];
 const ENDED: &[&str] = &["has ended before its work was done"];
 const PROTOCOL: &[&str] = &["broke the protocol"];
 const CUT: &[&str] = &["cut short"];
 const THERE: &[&str] = &["File exists"];
-const NO_DESCRIPTOR: &[&str] = &["more descriptors in a packet than there is room for"];
 const NO_ACKNOWLEDGEMENT: &[&str] = &["something else than an acknowledgement"];
 
 /// What a process exits with that has played its attack to the end. One that panics half-way must not pass for one that falls silent.
@@ -264,34 +274,25 @@ pub const ATTACKS: &[Attack] = &[
         },
         NO_ACKNOWLEDGEMENT,
     ),
-    other("setup", "ready with a descriptor", |raw| with_a_descriptor(raw, b"Y"), NO_DESCRIPTOR),
-    other(
-        "setup",
-        "news with a descriptor",
-        |raw| {
-            raw.send(b"Y");
-            with_a_descriptor(raw, &totals(b'P', 1))
-        },
-        NO_DESCRIPTOR,
-    ),
-    other(
-        "setup",
-        "an acknowledgement with a descriptor",
-        |raw| {
-            raw.send(b"Y");
-            with_a_descriptor(raw, &totals(b'A', 9))
-        },
-        NO_DESCRIPTOR,
-    ),
+    with_descriptor("setup", "news with a descriptor", |raw| {
+        raw.send(b"Y");
+        answer_with_descriptor(raw, &totals(b'P', 1))
+    }),
+    with_descriptor("setup", "an acknowledgement with a descriptor", |raw| {
+        raw.send(b"Y");
+        answer_with_descriptor(raw, &totals(b'A', 9))
+    }),
+    other("setup", "locks on all that is sent", lock_all, ENDED),
+    with_descriptor("setup", "ready with a descriptor", |raw| answer_with_descriptor(raw, b"Y")),
     // Kill and update_proxy: one answer.
     other("kill", "an errno that there is not", |raw| raw.send(&[b'G', 0, 0x10]), &["something else"]),
     other("kill", "done instead of an errno", |raw| raw.send(b"D"), &["something else"]),
     other("kill", "no answer", |_| {}, ENDED),
-    other("kill", "an answer with a descriptor", |raw| with_a_descriptor(raw, &[b'G', 0, 0]), NO_DESCRIPTOR),
+    with_descriptor("kill", "an answer with a descriptor", |raw| answer_with_descriptor(raw, &[b'G', 0, 0])),
     other("kill", "an answer of a megabyte", |raw| raw.send(&vec![b'G'; 100_000]), &["too large"]),
     other("update_proxy", "ready instead of done", |raw| raw.send(b"Y"), &["something else"]),
     other("update_proxy", "no answer at all", |_| {}, ENDED),
-    other("update_proxy", "done with a descriptor", |raw| with_a_descriptor(raw, b"D"), NO_DESCRIPTOR),
+    with_descriptor("update_proxy", "done with a descriptor", |raw| answer_with_descriptor(raw, b"D")),
 ];
 
 /// What could fill a memory: much, and large. The last word is one that the protocol does not have.
@@ -369,11 +370,6 @@ fn stream(raw: &Raw, count: u32, record: impl Fn(u32) -> Vec<u8>) {
 /// A name of its own, as long as names can be.
 fn long_name(number: u32) -> Vec<u8> {
     format!("{number:0255}").into_bytes()
-}
-
-/// Sends what would be right without a descriptor.
-fn with_a_descriptor(raw: &Raw, packet: &[u8]) {
-    raw.send_with(packet, &[path("/dev/null", OFlags::RDONLY).as_fd()]);
 }
 
 /// Plays the attack of this name over fd 0, in the place of `condor_glexec_peer`.
@@ -462,16 +458,41 @@ fn grows(raw: &Raw) {
     std::fs::remove_file("growing").unwrap();
 }
 
+fn answer_with_descriptor(raw: &Raw, answer: &[u8]) {
+    let null = path("/dev/null", OFlags::RDONLY);
+    if raw.try_send_with(answer, &[null.as_fd()]) == Err(Errno::PERM) {
+        raw.send(&[b"F", &text(PERM.as_bytes())[..]].concat());
+    }
+}
+
+/// Leaves a process behind for each descriptor that came with the tree, which is a `sleep` as soon as it has the lock: it waits for who has it now.
+fn lock_all(raw: &Raw) {
+    raw.send(b"Y");
+    let program = std::env::current_exe().unwrap();
+    while let Some((packet, descriptors)) = raw.receive_with() {
+        for descriptor in descriptors {
+            let mut locker = Command::new("/bin/sh");
+            locker.args(["-c", "exec 3<&0; (flock 3 && exec sleep 1000) &"]).current_dir(program.parent().unwrap());
+            locker.stdin(descriptor).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+        }
+        if entries_at_end(&packet).is_some() {
+            break;
+        }
+    }
+}
+
+/// The count in the tree's end: that is the last record, 23 bytes: the kind, the count, the mode, the time.
+fn entries_at_end(packet: &[u8]) -> Option<u64> {
+    let end = packet.last_chunk::<23>()?;
+    (end[0] == 6).then(|| u64::from_le_bytes(end[1..9].try_into().unwrap()))
+}
+
 /// Acknowledges a tree as if all of it had been made, and as many more entries as that.
 fn acknowledge(raw: &Raw, more: u64) {
     let mut entries = None;
     while entries.is_none() {
         let Some(packet) = raw.receive() else { return };
-        // Its end is the last record, 23 bytes: the kind, the count, the mode, the time.
-        let end = &packet[packet.len().saturating_sub(23)..];
-        if end[0] == 6 && end.len() == 23 {
-            entries = Some(u64::from_le_bytes(end[1..9].try_into().unwrap()));
-        }
+        entries = entries_at_end(&packet);
     }
     raw.send(&totals(b'A', entries.unwrap() + more));
     // The reason that it fails for is its own: let it say so.
