@@ -58,9 +58,11 @@ impl<'s> Race<'s> {
         })
     }
 
-    /// Whether every attacker has changed more names than there were rounds, and both ends have come of it.
+    /// Whether more names were changed than there were rounds, more than there should be at least by every attacker, and both ends have come of it.
     fn was_one(&self) -> bool {
-        self.swaps.iter().all(|swaps| *swaps > self.rounds) && self.ends.iter().all(|ends| *ends > 0)
+        self.swaps.iter().sum::<u64>() > self.rounds
+            && self.swaps.iter().all(|swaps| *swaps > self.least)
+            && self.ends.iter().all(|ends| *ends > 0)
     }
 
     /// Does `work`, a helper's call, while the attacks go on; counts what they changed meanwhile. Each has a processor of its own as long as
