@@ -1202,7 +1202,8 @@ fn r13_the_job_overwrites_a_running_helper() {
 }
 
 /// One side dies at any moment; the next call ends well.
-fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
+fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running) -> usize) {
+    let mut killed = 0;
     for round in 0..40_u64 {
         let sandbox = site.sandbox();
         let seat = Seat::take(&sandbox.path);
@@ -1212,7 +1213,7 @@ fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
         let left = sandbox.snapshot().with("output", |entry| entry.mode = 0o644);
         let mut running = site.cleanup(&sandbox).cwd("/").start();
         std::thread::sleep(Duration::from_micros(round * 700));
-        kill(&mut running);
+        killed += kill(&mut running);
         let finished = running.finish();
         assert!(matches!((finished.code, finished.signal), (Some(0 | 1), _) | (_, Some(9))), "{finished:?}");
         // What is left of the first call's target side may still be at work for a moment.
@@ -1228,12 +1229,16 @@ fn killed_at_any_moment(site: &Site, kill: impl Fn(&mut common::Running)) {
         }
         sandbox.assert_taken_back(&left, &given);
     }
+    assert!(killed > 0, "nobody was ever there to be killed");
 }
 
 #[test]
 fn s8_c12_the_pilot_side_is_killed_at_any_moment() {
     let Some(site) = Site::new() else { return };
-    killed_at_any_moment(&site, common::Running::kill);
+    killed_at_any_moment(&site, |running| {
+        running.kill();
+        1
+    });
 }
 
 #[test]

@@ -1461,3 +1461,30 @@ impl Starter {
         assert_eq!(sendmsg(self, &[IoSlice::new(&[0])], &mut control, SendFlags::NOSIGNAL), Ok(1));
     }
 }
+
+/// Where `/dev/tty` may not be opened, the caller's terminal cannot be given up: then no job gets it.
+#[test]
+fn a_terminal_that_cannot_be_given_up_is_not_the_jobs() {
+    if Site::new().is_none() {
+        return;
+    }
+    for errno in ["EACCES", "EPERM"] {
+        let sandbox = Sandbox::new();
+        let (_master, slave) = terminal();
+        let strace = ["/usr/bin/strace", "-qq", "-o", "/dev/null", "-b", "execve", "-e"].map(OsString::from);
+        let inject = OsString::from(format!("inject=open:error={errno}"));
+        let words = [sandbox.wrapper.clone().into(), "-".into(), "-".into(), "-".into()];
+        let script = "cut -d' ' -f7 /proc/self/stat > terminal";
+        let mut call = below_a_leader(&sandbox, strace.into_iter().chain([inject]).chain(words));
+        call.args(["/bin/sh", "-c", script]);
+        control(&mut call, &slave);
+        let (running, starter) = start(call);
+        let outcome = starter.start_job(NOTHING, &[slave.as_fd(); 3]);
+        let _ = running.end();
+        assert!(
+            outcome.is_err() || sandbox.read("terminal") == b"0\n",
+            "{errno}: {:?}",
+            String::from_utf8(sandbox.read("terminal"))
+        );
+    }
+}

@@ -203,22 +203,26 @@ impl Site {
     }
 
     /// Kills the switchers, as root may: a process that has executed something else is none any more.
-    pub fn kill_switchers(&self) {
+    pub fn kill_switchers(&self) -> usize {
         let switcher = self.switcher();
-        for (pid, _) in self.processes() {
-            if std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == switcher) {
-                let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
-            }
-        }
+        self.kill_where(|pid, _| {
+            std::fs::read_link(format!("/proc/{pid}/exe")).is_ok_and(|program| program == switcher)
+        })
     }
 
     /// Kills what runs as the helpers' target side, as a job may: it is of the same account.
-    pub fn kill_peers(&self) {
-        for (pid, _) in self.processes().iter().filter(|(_, command)| command.contains("condor_glexec_peer")) {
-            let pid = rustix::process::Pid::from_raw(*pid as i32).unwrap();
-            let _ = as_account(GREG, || rustix::process::kill_process(pid, rustix::process::Signal::KILL));
-        }
+    pub fn kill_peers(&self) -> usize {
+        as_account(GREG, || self.kill_where(|_, command| command.contains("condor_glexec_peer")))
+    }
+
+    /// Gives how many there were.
+    fn kill_where(&self, wanted: impl Fn(u32, &str) -> bool) -> usize {
+        let there = self.processes().into_iter().filter(|(pid, command)| wanted(*pid, command));
+        let killed = there.map(|(pid, _)| {
+            let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL)
+        });
+        killed.filter(Result::is_ok).count()
     }
 
     /// Kills what still runs from here, and what that starts meanwhile: a switcher that hangs is root's, so that no helper could.
