@@ -8,6 +8,10 @@
 mod common;
 #[path = "../policy/etc.rs"]
 mod etc;
+#[path = "../hostile_peer/fuse.rs"]
+#[allow(dead_code)] // hostile_peer uses the rest
+mod fuse;
+mod kernel;
 mod peers;
 mod pilots;
 mod switchers;
