@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::attendant::sign_of_life;
+use crate::attendant::{is_attended, sign_of_life};
 use crate::escape::Escaped;
 use crate::limits;
 use crate::sandbox::metadata::Metadata;
@@ -104,6 +104,7 @@ impl Default for Packet {
 
 impl Drop for Packet {
     fn drop(&mut self) {
+        self.refuse_descriptors();
         self.bytes.get_mut(..self.longest).unwrap_or_default().zeroize();
     }
 }
@@ -132,7 +133,7 @@ impl Packet {
 /// A descriptor that the other side has handed over, of whatever it likes.
 ///
 /// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which can be a process of the job
-/// (FUSE). So one that is dropped without having been accepted stays open until this process ends, for which nobody waits ([`crate::attendant`]).
+/// (FUSE). So a worker, for whose end nobody waits ([`crate::attendant`]), keeps those open that it does not accept, and any that is just dropped stays open.
 pub struct Handed(ManuallyDrop<OwnedFd>);
 
 impl Handed {
@@ -145,9 +146,9 @@ impl Handed {
         ManuallyDrop::into_inner(self.0)
     }
 
-    /// Closes it if it is no file.
+    /// Closes it, but for a worker if it is a file.
     pub fn refuse(self) {
-        if Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
+        if !is_attended() || Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
             drop(self.accept());
         }
     }

@@ -160,14 +160,17 @@ fn receive_all(connection: &Connection, root: &OwnedFd, from: From<'_>, progress
         receiver.bounds.check_time()?;
         let mut files = std::mem::take(&mut packet.descriptors).into_iter();
         let end = match Message::decode(packet.bytes()) {
-            Ok(Message::Records([])) => return Err(broken("a packet without records")),
-            Ok(Message::Records(records)) => receiver.records(Records::new(records), &mut files)?,
+            Ok(Message::Records([])) => Err(broken("a packet without records")),
+            Ok(Message::Records(records)) => receiver.records(Records::new(records), &mut files),
             Ok(Message::Failed(text)) => {
-                return Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))));
+                Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))))
             }
-            _ => return Err(broken("something else than records")),
+            _ => Err(broken("something else than records")),
         };
-        if files.next().is_some() {
+        let too_many = files.len() > 0;
+        files.for_each(Handed::refuse);
+        let end = end?;
+        if too_many {
             return Err(broken("descriptors without a file record"));
         }
         tell_news(&receiver.totals, connection, &mut receiver.progress, &mut receiver.next_news);
@@ -333,6 +336,7 @@ impl Receiver<'_> {
         let own = self.create(name, mode)?;
         if !self.is_neighbour(&source) {
             // Nothing is asked of its file system, not even to be let go.
+            from.refuse();
             unlinkat(self.walk.directory(), name.c_str(), AtFlags::empty())
                 .map_err(|errno| self.failure("remove the file", name, errno))?;
             self.leave_out(name, Reason::OtherFileSystem);
