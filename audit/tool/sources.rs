@@ -30,6 +30,7 @@ const LEVELS: [(&str, &[&str]); 6] = [
         "decides with trusted input",
         &[
             "helpers/argv.rs",
+            "helpers/attendant.rs",
             "helpers/json.rs",
             "helpers/limits.rs",
             "helpers/outcome.rs",
