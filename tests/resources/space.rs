@@ -5,6 +5,7 @@ use rustix::fs::{FallocateFlags, fallocate, statvfs};
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 /// What a job leaves, or is given, in MiB.
 const DATA: u64 = 12;
@@ -64,6 +65,8 @@ impl Shortage for Inodes {
     fn begin(&self, site: &Site, amount: u64) {
         let ballast = site.execute.join("ballast");
         fs::create_dir(&ballast).unwrap();
+        // The kernel forgets a Landlock domain, and the directories in it, a little after the last process that was in it.
+        std::thread::sleep(Duration::from_millis(200));
         for number in amount..statvfs(&site.execute).unwrap().f_favail {
             File::create(ballast.join(number.to_string())).unwrap();
         }
