@@ -66,6 +66,7 @@ impl Display for Broken {
             Broken::System(Errno::TOOMANYREFS) => {
                 f.write_str("too many descriptors of this account are under way between its processes (RLIMIT_NOFILE)")
             }
+            Broken::System(Errno::MFILE) => f.write_str("this process may not open as many files (RLIMIT_NOFILE)"),
             Broken::System(errno) => write!(f, "the socket failed: {errno}"),
         }
     }

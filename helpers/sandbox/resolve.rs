@@ -9,6 +9,7 @@ use crate::sandbox::component::Component;
 use crate::sandbox::metadata::Metadata;
 use crate::sandbox::walk::{LIST, Opened, open_directory};
 use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, readlinkat, renameat_with};
+use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// The most symbolic links on the way (Linux's own limit).
@@ -76,7 +77,7 @@ impl Place {
     pub fn look(&self, name: &Component) -> Outcome<Option<Metadata>> {
         match Metadata::at(&self.parent, name.c_str()) {
             Ok(found) => Ok(Some(found)),
-            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Failure::permanent(format_args!("cannot look at {name}: {errno}"))),
         }
     }
@@ -130,10 +131,16 @@ impl Place {
     /// # Errors
     /// The kernel's; then nothing has changed.
     pub fn exchange(&self) -> Outcome {
-        renameat_with(&self.parent, self.name.c_str(), &self.parent, self.parked.c_str(), RenameFlags::EXCHANGE)
-            .or_fail(|| {
-                format!("cannot exchange {} and {} (the file system must know RENAME_EXCHANGE)", self.name, self.parked)
-            })
+        let Place { parent, name, parked, .. } = self;
+        renameat_with(parent, name.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
+            let hint = match errno {
+                Errno::INVAL | Errno::NOSYS => "; the file system must know RENAME_EXCHANGE",
+                // A domain moves directories only.
+                Errno::ACCESS | Errno::NOENT => "; something else is in its place by now; call this again",
+                _ => "",
+            };
+            Failure::permanent(format_args!("cannot exchange {name} and {parked}: {errno}{hint}"))
+        })
     }
 }
 
