@@ -30,6 +30,9 @@ const ALIVE: u8 = 0xff;
 /// The pause between two signs of life, in seconds.
 const SIGNS_PAUSE: u64 = 1;
 
+/// How long a sign of life is waited for at least.
+const LAST_CHANCE: Duration = Duration::from_secs(1);
+
 /// The pause between two looks at a worker that is about to be gone.
 const GONE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -126,19 +129,15 @@ impl Attended {
         }
         let ended = pidfd_open(self.process, PidfdFlags::empty()).or_fail(failed)?;
         loop {
-            let Some(left) = limits::STUCK_DEADLINE.checked_sub(self.last_sign.elapsed()) else {
-                let _ = pidfd_send_signal(&ended, Signal::KILL);
-                return Err(Failure::permanent(format_args!(
-                    "its working process {} has been stuck in the kernel for {} s and is given up; what it waits for is in \
-                     /proc/{0}/stack: perhaps a file system that a process of the job serves (FUSE); end the job's processes, and \
-                     call this again",
-                    self.process.as_raw_nonzero(),
-                    limits::STUCK_DEADLINE.as_secs(),
-                )));
-            };
+            let left = limits::STUCK_DEADLINE.saturating_sub(self.last_sign.elapsed()).max(LAST_CHANCE);
             let pipes = [Some(&self.control), self.output.as_ref(), self.errors.as_ref()].into_iter().flatten();
             let mut ready: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
             match poll(&mut ready, Timespec::try_from(left).ok().as_ref()) {
+                // Not whenever the time is over: both may have been stopped, or this one had to wait for who reads what it passes on.
+                Ok(0) if self.last_sign.elapsed() >= limits::STUCK_DEADLINE => {
+                    let _ = pidfd_send_signal(&ended, Signal::KILL);
+                    return Err(self.stuck());
+                }
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno).or_fail(failed),
             }
@@ -156,6 +155,15 @@ impl Attended {
                 Word::Gone => return Err(self.unfinished()),
             }
         }
+    }
+
+    fn stuck(&self) -> Failure {
+        Failure::permanent(format_args!(
+            "its working process {} has been stuck in the kernel for {} s and is given up; what it waits for is in /proc/{0}/stack: \
+             perhaps a file system that a process of the job serves (FUSE); end the job's processes, and call this again",
+            self.process.as_raw_nonzero(),
+            limits::STUCK_DEADLINE.as_secs(),
+        ))
     }
 
     /// Why a worker that has gone did not say what came of its work.
