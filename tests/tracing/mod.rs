@@ -5,7 +5,7 @@
 
 use crate::common::{Finished, Running};
 use libc::{c_void, pid_t, user_regs_struct};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::mem::zeroed;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
@@ -92,19 +92,19 @@ pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> F
         late
     });
     let mut tracees: HashMap<pid_t, Option<Tracee>> = HashMap::from([(helper, None)]);
+    // Somebody may have ended before his parent's birth notice comes.
+    let mut ended = HashSet::new();
     let mut end = 0;
     while !tracees.is_empty() {
         let mut status = 0;
         // SAFETY: the kernel writes one int into `status`.
         let thread = unsafe { libc::waitpid(-1, &mut status, libc::__WALL | libc::__WNOTHREAD) };
-        // Somebody may have ended before his parent's birth notice came.
-        if thread < 0 {
-            break;
-        }
+        assert!(thread > 0, "nobody is left to wait for, but {:?}", tracees.keys());
         if libc::WIFSIGNALED(status) || libc::WIFEXITED(status) {
             if thread == helper {
                 end = status;
             }
+            ended.insert(thread);
             if let Some(Some(tracee)) = tracees.remove(&thread) {
                 look(tracee, Event::Ended(status));
             }
@@ -128,7 +128,10 @@ pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> F
         let event = status >> 16;
         if signal != AT_CALL {
             if [libc::PTRACE_EVENT_FORK, libc::PTRACE_EVENT_VFORK, libc::PTRACE_EVENT_CLONE].contains(&event) {
-                tracees.entry(event_message(thread)).or_default();
+                let born = event_message(thread);
+                if !ended.contains(&born) {
+                    tracees.entry(born).or_default();
+                }
             }
             // An event of ptrace is nothing that the process would see; any other signal is delivered.
             request(libc::PTRACE_SYSCALL as i64, thread, if event != 0 { 0 } else { signal as u64 });
