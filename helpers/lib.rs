@@ -3,14 +3,19 @@
 //! The pilot has one power only: a *switcher* with glexec's contract, which runs a command as the account that the
 //! job's X.509 proxy maps to. Every program of `helpers/bin` is a few lines that call one module of this library.
 //!
-//! Which module runs as whom, and what it may believe:
+//! Where things are, whose account runs them, and what is hostile to them:
 //!
-//! | module | runs as | hostile to it |
+//! | folder | runs as | hostile to it |
 //! |---|---|---|
-//! | [`setup`], [`cleanup`], [`kill`], [`update_proxy`], [`run`], [`job`] | the pilot | the target side's bytes and descriptors, the job's files |
-//! | [`peer`] | the target account | names that other accounts plant; the job's processes |
-//! | [`job_wrapper`] | the target account | the submitter's environment, file names |
+//! | [`pilot`] | the pilot | the target side's bytes and descriptors, the job's files and processes |
+//! | [`target`] | the target account | the submitter's environment and names; names that others plant; the job's processes |
+//! | [`job`] | the pilot | what the switcher and the wrapper say |
 //! | [`rootless`] | the pilot, then a confined domain | the command's name and files |
+//! | [`copy`], [`protocol`] | both sides | all that the other side sends |
+//! | [`files`] | everybody | names and files that the job can change meanwhile |
+//! | [`policy`], [`confine`], [`ground`], [`sys`] | everybody | nothing: the site's, the caller's and the kernel's word |
+//!
+//! Each folder uses only those that stand below it in the audit tool's table of layers (`audit/tool`).
 
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -26,28 +31,14 @@
     )
 )]
 
-pub mod argv;
-pub mod attendant;
-pub mod channel;
-pub mod cleanup;
 pub mod confine;
-pub mod connection;
-pub mod escape;
-pub mod handover;
+pub mod copy;
+pub mod files;
+pub mod ground;
 pub mod job;
-pub mod job_wrapper;
-pub mod json;
-pub mod kill;
-pub mod limits;
-pub mod outcome;
-pub mod peer;
+pub mod pilot;
 pub mod policy;
-pub mod process;
-pub mod program;
+pub mod protocol;
 pub mod rootless;
-pub mod run;
-pub mod sandbox;
-pub mod setup;
-pub mod switch;
 pub mod sys;
-pub mod update_proxy;
+pub mod target;

@@ -7,11 +7,11 @@ mod common;
 
 use common::{FileSystem, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapshot};
 use common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
-use glexec_rs::connection::{Connection, Packet, pair};
-use glexec_rs::sandbox::component::Component;
-use glexec_rs::sandbox::metadata::Metadata;
-use glexec_rs::sandbox::wire::{Message, Place, Record, Time};
-use glexec_rs::switch::GREETING;
+use glexec_rs::files::component::Component;
+use glexec_rs::files::metadata::Metadata;
+use glexec_rs::pilot::switch::GREETING;
+use glexec_rs::protocol::connection::{Connection, Packet, pair};
+use glexec_rs::protocol::wire::{Message, Place, Record, Time};
 use rustix::fs::{FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;

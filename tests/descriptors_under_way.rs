@@ -6,7 +6,7 @@
 mod common;
 
 use common::{Account, GREG, PILOT, Site, as_account, available, finish, put_file};
-use glexec_rs::connection::{Broken, Connection, PACKET_DESCRIPTORS, Packet, pair};
+use glexec_rs::protocol::connection::{Broken, Connection, PACKET_DESCRIPTORS, Packet, pair};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;

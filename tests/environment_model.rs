@@ -12,7 +12,7 @@ mod bodies;
 
 use bodies::environment::compare;
 use bodies::environment_model as model;
-use glexec_rs::channel::environment::decode;
+use glexec_rs::target::environment::decode;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;

@@ -6,9 +6,9 @@
 mod common;
 
 use common::PILOT;
+use glexec_rs::files::component::Component;
 use glexec_rs::job::environment::Variable;
 use glexec_rs::job::{EndedBy, Input, News, Request, Status, run};
-use glexec_rs::sandbox::component::Component;
 use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;

@@ -8,8 +8,8 @@ mod common;
 mod starter;
 
 use common::{GREG, Site};
-use glexec_rs::escape::Escaped;
-use glexec_rs::limits;
+use glexec_rs::ground::escape::Escaped;
+use glexec_rs::ground::limits;
 use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat, open};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sendmsg};
 use rustix::process::{Gid, Resource, Rlimit, Uid, getegid, geteuid, getpid, setrlimit};

@@ -150,7 +150,7 @@ fn only_marked_functions_are_tests() {
     let source = "#[test]\nfn one() {}\nfn helper() {}\n    #[test]\n    #[ignore]\n    // why\n    fn two() {}\n#[test]\nmod three {}\nfn three() {}\n// fn four() {}\n";
     assert_eq!(tests_in(source), BTreeSet::from(["one", "two"]));
     assert!(is_a_test("ledger", "only_marked_functions_are_tests"));
-    assert!(is_a_test("helpers/escape", "the_limit_is_exact"));
+    assert!(is_a_test("helpers/ground/escape", "the_limit_is_exact"));
     assert!(is_a_test("helpers/policy/parse", "the_bounds_are_exact"));
     assert!(is_a_test("rootless", "everyday_programs_work"), "a test of several files");
     assert!(!is_a_test("ledger", "required"));

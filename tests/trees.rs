@@ -211,7 +211,7 @@ fn far_longer_paths_than_a_system_call_takes() {
 
 #[test]
 fn as_deep_as_the_limit_and_one_level_more() {
-    const DEPTH: usize = glexec_rs::limits::DEPTH;
+    const DEPTH: usize = glexec_rs::ground::limits::DEPTH;
     let Some(site) = Site::on(FileSystem::Tmpfs(512)) else { return };
     let deep = site.empty_sandbox();
     as_account(PILOT, || nest(&deep.path, DEPTH, "d"));

@@ -5,9 +5,9 @@ use super::ground::{Witness, say};
 use super::{assert_fit_to_be_shown, input::Input};
 use core::time::Duration;
 use glexec_rs::confine::phase::SETUP_PILOT;
-use glexec_rs::connection::{Connection, pair};
-use glexec_rs::handover::expect;
-use glexec_rs::sandbox::wire::{Message, Totals};
+use glexec_rs::pilot::handover::expect;
+use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::wire::{Message, Totals};
 use std::os::fd::AsFd;
 
 /// The first byte says what is waited for and whether a descriptor comes with the answer; the answer, and what comes after it, follow.

@@ -1,16 +1,16 @@
 //! The arguments of every program, against what its description says in so many words.
 
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::argv::{Arguments, SandboxArguments};
+use glexec_rs::ground::argv::{Arguments, SandboxArguments};
+use glexec_rs::ground::outcome::{Kind, Outcome};
 use glexec_rs::job::environment::Variable;
 use glexec_rs::job::options::{self, Options};
-use glexec_rs::job_wrapper::WrapperArguments;
-use glexec_rs::kill::KillArguments;
-use glexec_rs::outcome::{Kind, Outcome};
+use glexec_rs::pilot::kill::KillArguments;
+use glexec_rs::pilot::run::RunArguments;
+use glexec_rs::pilot::switch::Operation;
+use glexec_rs::pilot::update_proxy::UpdateArguments;
 use glexec_rs::rootless::Asked;
-use glexec_rs::run::RunArguments;
-use glexec_rs::switch::Operation;
-use glexec_rs::update_proxy::UpdateArguments;
+use glexec_rs::target::wrapper::WrapperArguments;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::ops::RangeInclusive;
@@ -92,7 +92,7 @@ pub fn target(data: &[u8]) {
         2 => same(RunArguments::parse(argv()), run(&words)),
         3 => same(UpdateArguments::parse(argv()), update(&words)),
         4 => same(
-            glexec_rs::peer::parse(argv()),
+            glexec_rs::target::peer::parse(argv()),
             words.len() == 1 && Operation::ALL.iter().any(|o| o.word().as_bytes() == words[0]),
         ),
         5 => job(&words, options::parse(argv())),
@@ -210,7 +210,7 @@ fn job(words: &[Vec<u8>], parsed: Outcome<Options>) {
     ] {
         assert!(!given || mentions(option), "{option}");
     }
-    let most = u64::from(glexec_rs::limits::JOB_SECONDS);
+    let most = u64::from(glexec_rs::ground::limits::JOB_SECONDS);
     assert!(request.time_limit.is_none_or(|limit| (1..=most).contains(&limit.as_secs())));
     assert!(request.grace.as_secs() <= most && request.retries <= 1000 && request.delay <= 3600);
     let names: BTreeSet<&[u8]> = request.environment.iter().map(Variable::name).collect();

@@ -2,8 +2,8 @@
 
 use super::environment_model as model;
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::channel::environment::{Malformed, decode, merge};
 use glexec_rs::job::environment::{Variable, encode};
+use glexec_rs::target::environment::{Malformed, decode, merge};
 use std::ffi::{CStr, CString};
 
 /// The input is a buffer as it is, a buffer without its NUL, and a list of entries, each behind its length.

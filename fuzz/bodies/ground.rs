@@ -1,6 +1,6 @@
 //! A directory of one run's own, what is in it, and sockets that say anything.
 
-use glexec_rs::sandbox::remove::remove_directory;
+use glexec_rs::files::remove::remove_directory;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statx};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::collections::BTreeMap;

@@ -1,9 +1,9 @@
 //! What `condor_glexec_job` takes over from its helpers, and what it writes about a job.
 
 use super::input::Input;
+use glexec_rs::ground::limits;
+use glexec_rs::ground::outcome::Failure;
 use glexec_rs::job::{EndedBy, Record, Status, figures};
-use glexec_rs::limits;
-use glexec_rs::outcome::Failure;
 
 /// The input is a helper's answer; and bytes for every part of a record.
 pub fn target(data: &[u8]) {

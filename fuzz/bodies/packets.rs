@@ -2,7 +2,7 @@
 
 use super::ground::{Witness, say};
 use super::input::Input;
-use glexec_rs::connection::{Broken, Connection, PACKET_BYTES, PACKET_DESCRIPTORS, Packet, pair};
+use glexec_rs::protocol::connection::{Broken, Connection, PACKET_BYTES, PACKET_DESCRIPTORS, Packet, pair};
 use rustix::io::FdFlags;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::os::fd::AsFd;

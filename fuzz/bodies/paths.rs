@@ -2,10 +2,10 @@
 
 use super::ground::Ground;
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::sandbox::component::Component;
-use glexec_rs::sandbox::link::stays_inside;
-use glexec_rs::sandbox::metadata::Metadata;
-use glexec_rs::sandbox::resolve::{split, trusted_directory};
+use glexec_rs::copy::link::stays_inside;
+use glexec_rs::files::component::Component;
+use glexec_rs::files::metadata::Metadata;
+use glexec_rs::files::path::{split, trusted_directory};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkdirat, openat, symlinkat};
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};

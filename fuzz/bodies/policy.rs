@@ -1,7 +1,7 @@
 //! The site's policy.
 
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::limits;
+use glexec_rs::ground::limits;
 use glexec_rs::policy::{Policy, Symlinks};
 
 /// The keys, and one that is none.

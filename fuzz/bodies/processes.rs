@@ -1,8 +1,8 @@
 //! `/proc/<pid>/stat` and `status` of processes that name themselves as they like.
 
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::process::family::{self, Identity, Process};
-use glexec_rs::process::status::Status;
+use glexec_rs::pilot::family::{self, Identity, Process};
+use glexec_rs::target::status::Status;
 use std::collections::BTreeMap;
 
 /// The input is both texts as they are; and a name for a process whose other fields are the kernel's.

@@ -6,14 +6,14 @@ use super::ground::{Ground, Seen, look, null, open, say, tree};
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::confine::landlock::Grant;
 use glexec_rs::confine::phase::{CLEANUP_PILOT, SETUP_TARGET, filling};
-use glexec_rs::connection::{Connection, PACKET_BYTES, PACKET_DESCRIPTORS, pair};
-use glexec_rs::outcome::Outcome;
+use glexec_rs::copy::progress::Progress;
+use glexec_rs::copy::receive::{From, Received, receive_tree};
+use glexec_rs::files::component::Component;
+use glexec_rs::ground::outcome::Outcome;
+use glexec_rs::pilot::staging;
 use glexec_rs::policy::{CleanupRules, Symlinks};
-use glexec_rs::sandbox::component::Component;
-use glexec_rs::sandbox::merge;
-use glexec_rs::sandbox::progress::Progress;
-use glexec_rs::sandbox::receive::{From, Received, receive_tree};
-use glexec_rs::sandbox::wire::{Message, Reason, Record, Time, Totals};
+use glexec_rs::protocol::connection::{Connection, PACKET_BYTES, PACKET_DESCRIPTORS, pair};
+use glexec_rs::protocol::wire::{Message, Reason, Record, Time, Totals};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, memfd_create, mknodat, openat2};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
@@ -288,7 +288,7 @@ fn assert_stays_inside(home: &OwnedFd, link: &Path, proxy: &Path) {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     match openat2(home, link, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), resolve) {
         Ok(end) => {
-            let found = glexec_rs::sandbox::metadata::Metadata::of(&end).expect("what is open");
+            let found = glexec_rs::files::metadata::Metadata::of(&end).expect("what is open");
             assert_ne!(found.identity, look(proxy).identity, "{link:?} leads to the proxy");
         }
         Err(Errno::XDEV) => panic!("{link:?} leads out"),

@@ -1,9 +1,9 @@
 //! What `condor_glexec_job` keeps of what others say to it: the wrapper on the fresh socket, the helpers and the switcher in a pipe.
 
 use super::input::Input;
-use glexec_rs::escape::Escaped;
+use glexec_rs::ground::escape::Escaped;
+use glexec_rs::ground::limits::CHANNEL_ERROR_BYTES;
 use glexec_rs::job::{LastWord, Reader};
-use glexec_rs::limits::CHANNEL_ERROR_BYTES;
 
 /// The first byte says how much is kept of a pipe; then come the pieces in which it is said.
 pub fn target(data: &[u8]) {

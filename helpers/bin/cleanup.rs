@@ -1,7 +1,7 @@
-//! See [`glexec_rs::cleanup`].
+//! See [`glexec_rs::pilot::cleanup`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::cleanup::main()
+    glexec_rs::pilot::cleanup::main()
 }

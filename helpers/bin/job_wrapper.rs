@@ -1,7 +1,7 @@
-//! See [`glexec_rs::job_wrapper`].
+//! See [`glexec_rs::target::wrapper`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::job_wrapper::main()
+    glexec_rs::target::wrapper::main()
 }

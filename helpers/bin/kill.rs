@@ -1,7 +1,7 @@
-//! See [`glexec_rs::kill`].
+//! See [`glexec_rs::pilot::kill`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::kill::main()
+    glexec_rs::pilot::kill::main()
 }

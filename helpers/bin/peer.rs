@@ -1,7 +1,7 @@
-//! See [`glexec_rs::peer`].
+//! See [`glexec_rs::target::peer`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::peer::main()
+    glexec_rs::target::peer::main()
 }

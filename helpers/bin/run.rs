@@ -1,7 +1,7 @@
-//! See [`glexec_rs::run`].
+//! See [`glexec_rs::pilot::run`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::run::main()
+    glexec_rs::pilot::run::main()
 }

@@ -1,7 +1,7 @@
-//! See [`glexec_rs::setup`].
+//! See [`glexec_rs::pilot::setup`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::setup::main()
+    glexec_rs::pilot::setup::main()
 }

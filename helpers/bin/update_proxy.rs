@@ -1,7 +1,7 @@
-//! See [`glexec_rs::update_proxy`].
+//! See [`glexec_rs::pilot::update_proxy`].
 
 #![forbid(unsafe_code)]
 
 fn main() -> std::process::ExitCode {
-    glexec_rs::update_proxy::main()
+    glexec_rs::pilot::update_proxy::main()
 }

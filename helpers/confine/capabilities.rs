@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::outcome::{Failure, OrFail, Outcome};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::io::Errno;
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,

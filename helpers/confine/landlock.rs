@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::outcome::{Failure, OrFail, Outcome};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::policy::MayLack;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,

@@ -12,7 +12,7 @@ pub mod landlock;
 pub mod phase;
 pub mod seccomp;
 
-use crate::outcome::{Failure, OrFail, Outcome};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::policy::MayLack;
 use ::landlock::Scope;
 use landlock::{Domain, Grant, REQUIRED};

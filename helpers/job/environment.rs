@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::channel::environment::NO_VALUE;
-use crate::escape::Escaped;
-use crate::limits;
-use crate::outcome::{Failure, Outcome};
+use crate::ground::escape::Escaped;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, Outcome};
+use crate::target::environment::NO_VALUE;
 use std::collections::BTreeSet;
 
 /// One variable: `NAME=VALUE`, with a name of at least one byte and without NUL. The value is not [`NO_VALUE`].
@@ -153,7 +153,7 @@ pub fn encode(variables: &[Variable]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::{Variable, add, encode, merge, parse_file};
-    use crate::channel::environment::decode;
+    use crate::target::environment::decode;
 
     fn entries(variables: &[Variable]) -> Vec<&[u8]> {
         variables.iter().map(Variable::entry).collect()

@@ -16,11 +16,11 @@ pub use record::{EndedBy, Phase, Record, Status, figures};
 pub use starter::LastWord;
 pub use supervise::Reader;
 
-use crate::escape::Escaped;
-use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome, Program};
-use crate::program;
-use crate::sandbox::component::Component;
+use crate::files::component::Component;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
 use crate::sys;
 use crate::sys::supervisor::Leader;
 use core::time::Duration;
@@ -101,7 +101,7 @@ pub enum News<'n> {
 
 /// The program.
 pub fn main() -> ExitCode {
-    program::run(Program::Job, HELP, |arguments| work(options::parse(arguments)?))
+    frame::run(Program::Job, HELP, |arguments| work(options::parse(arguments)?))
 }
 
 fn work(options: Options) -> Outcome<ExitCode> {
@@ -111,9 +111,9 @@ fn work(options: Options) -> Outcome<ExitCode> {
     let json = json.map(|destination| open_record(&destination)).transpose()?;
     let watched = verbose || std::io::stderr().is_terminal();
     let record = run(&request, &mut |news| match news {
-        News::Step(text) if watched => program::report(Program::Job, &text),
+        News::Step(text) if watched => frame::report(Program::Job, &text),
         News::Step(_) => {}
-        News::Notice(text) => program::report(Program::Job, &text),
+        News::Notice(text) => frame::report(Program::Job, &text),
     });
     if let Some(mut file) = json {
         let written = file.write_all(format!("{}\n", record.to_json()).as_bytes());

@@ -4,12 +4,12 @@
 
 use super::environment::{Variable, add, merge, parse_file};
 use super::{Input, Request};
-use crate::argv::{Arguments, decimal};
-use crate::escape::Escaped;
-use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome, Program};
-use crate::sandbox::component::Component;
-use crate::switch::beside_self;
+use crate::files::component::Component;
+use crate::ground::argv::{Arguments, decimal};
+use crate::ground::escape::Escaped;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::pilot::switch::beside_self;
 use core::ops::RangeInclusive;
 use core::time::Duration;
 use std::ffi::OsString;
@@ -271,8 +271,8 @@ fn helpers() -> Outcome<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::{HELP, Options, parse};
-    use crate::argv::Arguments;
-    use crate::outcome::{Kind, Outcome};
+    use crate::ground::argv::Arguments;
+    use crate::ground::outcome::{Kind, Outcome};
 
     fn parsed(arguments: &[&str]) -> Outcome<Options> {
         let argv = std::iter::once("condor_glexec_job").chain(arguments.iter().copied());

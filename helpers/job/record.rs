@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::json;
-use crate::limits;
-use crate::outcome::Failure;
+use crate::ground::json;
+use crate::ground::limits;
+use crate::ground::outcome::Failure;
 use core::fmt::Write;
 use rustix::process::WaitStatus;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -180,8 +180,8 @@ pub fn figures(answer: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::{EndedBy, Record, Status, figures};
-    use crate::limits;
-    use crate::outcome::Failure;
+    use crate::ground::limits;
+    use crate::ground::outcome::Failure;
 
     #[test]
     fn a_record_is_json_in_printable_ascii_whatever_is_in_it() {

@@ -4,9 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::supervise::{Reader, Supervisor};
-use crate::channel::socket::HELLO;
-use crate::connection::wait_for;
-use crate::limits;
+use crate::ground::limits;
+use crate::protocol::connection::wait_for;
+use crate::target::channel::HELLO;
 use core::mem::MaybeUninit;
 use core::time::Duration;
 use rustix::event::PollFlags;
@@ -41,8 +41,8 @@ impl From<Errno> for Unstarted {
     }
 }
 
-impl From<crate::outcome::Failure> for Unstarted {
-    fn from(failure: crate::outcome::Failure) -> Self {
+impl From<crate::ground::outcome::Failure> for Unstarted {
+    fn from(failure: crate::ground::outcome::Failure) -> Self {
         Unstarted::Broken(failure.to_string())
     }
 }

@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::escape::Escaped;
-use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome};
-use crate::program;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::sys;
 use crate::sys::supervisor::{Leader, SignalQueue, set_child_up};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -65,7 +65,7 @@ impl Supervisor {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .or_fail(|| "cannot take in the job's orphans (PR_SET_CHILD_SUBREAPER, Linux 3.4)")?;
         // What a job of this account can use up is less.
-        program::raise_limit(Resource::Nproc);
+        frame::raise_limit(Resource::Nproc);
         Ok(Supervisor { signals, subreaper_before, processes_before, started: HashMap::new(), stopped_by: Vec::new() })
     }
 

@@ -3,13 +3,13 @@
 #![forbid(unsafe_code)]
 
 use super::Request;
-use crate::escape::Escaped;
-use crate::outcome::{Failure, OrFail, Outcome};
-use crate::sandbox::component::Component;
-use crate::sandbox::content::{Copier, Uncopied};
-use crate::sandbox::metadata::Metadata;
-use crate::sandbox::proxy;
-use crate::sandbox::resolve::{Place, split};
+use crate::files::component::Component;
+use crate::files::content::{Copier, Uncopied};
+use crate::files::metadata::Metadata;
+use crate::files::path::{Place, split};
+use crate::files::proxy;
+use crate::ground::escape::Escaped;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use core::convert::Infallible;
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, Timestamps, fchmod, futimens, mkdirat, openat, renameat, unlinkat,

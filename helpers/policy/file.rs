@@ -2,9 +2,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::limits;
-use crate::outcome::{Failure, OrFail, Outcome};
-use crate::sandbox::metadata::Metadata;
+use crate::files::metadata::Metadata;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
 use rustix::io::Errno;
 use std::ffi::CStr;

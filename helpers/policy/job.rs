@@ -5,9 +5,9 @@
 use super::file::PATH;
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
 use crate::confine::seccomp::{JOB_POLICY, JOB_POLICY_ABSENT};
-use crate::escape::Escaped;
-use crate::outcome::{OrFail, Outcome};
-use crate::sandbox::metadata::Metadata;
+use crate::files::metadata::Metadata;
+use crate::ground::escape::Escaped;
+use crate::ground::outcome::{OrFail, Outcome};
 use landlock::{Access, AccessFs, BitFlags, Scope};
 use rustix::fs::{FileType, Mode, OFlags, open};
 use std::os::fd::{AsFd, OwnedFd};

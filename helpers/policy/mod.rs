@@ -13,8 +13,8 @@ pub use file::PATH;
 pub use job::JobPolicy;
 pub use parse::Refused;
 
-use crate::limits;
-use crate::outcome::{Failure, Outcome};
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, Outcome};
 use core::time::Duration;
 
 /// What a site has decided. The default is what holds without a file.
@@ -24,7 +24,7 @@ pub struct Policy {
     pub may_lack: MayLack,
     /// What a job is kept from.
     pub job: JobPolicy,
-    /// Names of variables that no job gets, besides those of [`crate::channel::environment::SECRET_NAMES`].
+    /// Names of variables that no job gets, besides those of [`crate::target::environment::SECRET_NAMES`].
     pub secret_variables: Vec<Vec<u8>>,
     /// What may come back from a job.
     pub cleanup: CleanupRules,
@@ -97,7 +97,7 @@ impl Default for CleanupRules {
 pub enum Symlinks {
     /// None.
     None,
-    /// Those that cannot lead out of the sandbox or to the proxy ([`crate::sandbox::link::stays_inside`]).
+    /// Those that cannot lead out of the sandbox or to the proxy ([`crate::copy::link::stays_inside`]).
     Inside,
     /// All: whoever reads the sandbox afterwards must not follow links out of it.
     All,

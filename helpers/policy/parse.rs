@@ -6,8 +6,8 @@
 #![forbid(unsafe_code)]
 
 use super::{Policy, Symlinks};
-use crate::escape::Escaped;
-use crate::limits;
+use crate::ground::escape::Escaped;
+use crate::ground::limits;
 use core::fmt::Display;
 use core::time::Duration;
 use std::collections::BTreeSet;
@@ -174,7 +174,7 @@ fn trim(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::super::{CleanupRules, MayLack, Policy, Symlinks};
-    use crate::limits;
+    use crate::ground::limits;
     use core::time::Duration;
 
     const EXAMPLE: &str = include_str!("example.conf");

@@ -4,7 +4,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::limits;
+use crate::ground::limits;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;
 use std::io::Read;

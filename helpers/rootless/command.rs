@@ -2,10 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use crate::escape::Escaped;
-use crate::outcome::{Failure, OrFail, Outcome, Program};
-use crate::sandbox::metadata::{Identity, Metadata};
-use crate::switch::beside_self;
+use crate::files::metadata::{Identity, Metadata};
+use crate::ground::escape::Escaped;
+use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::pilot::switch::beside_self;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;

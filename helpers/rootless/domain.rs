@@ -4,7 +4,7 @@
 
 use super::system;
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
-use crate::outcome::{Failure, Kind, Outcome};
+use crate::ground::outcome::{Failure, Kind, Outcome};
 use landlock::{Access, AccessFs, Scope};
 use std::os::fd::{AsFd, BorrowedFd};
 

@@ -5,15 +5,15 @@
 //! another architecture's convention (32 bit programs) kill the process, because their numbers mean something else; those of the
 //! x32 convention do not exist.
 //!
-//! The filters are also a mark: whoever carries them is inside a domain (see [`crate::process::status`]).
+//! The filters are also a mark: whoever carries them is inside a domain (see [`crate::target::status`]).
 
 #![forbid(unsafe_code)]
 
 use super::site_fault;
 use crate::confine::seccomp::{ROOTLESS_JOB, ROOTLESS_JOB_ABSENT};
-use crate::outcome::Outcome;
+use crate::ground::outcome::Outcome;
 
-/// Installs the filters for good, [`crate::process::status::DOMAIN_FILTERS`] of them.
+/// Installs the filters for good, [`crate::target::status::DOMAIN_FILTERS`] of them.
 ///
 /// # Errors
 /// The administrator's: the kernel has no seccomp filters, or something around us forbids them.

@@ -31,16 +31,16 @@ mod system;
 
 use self::account::Account;
 use self::command::Command;
-use crate::argv::Arguments;
 use crate::confine::capabilities;
-use crate::escape::Escaped;
-use crate::limits;
-use crate::outcome::{Failure, Kind, OrFail, Outcome, Program};
-use crate::program;
-use crate::sandbox::component::Component;
-use crate::sandbox::metadata::{Identity, Metadata};
-use crate::sandbox::proxy;
-use crate::sandbox::resolve::{PARKED_SUFFIX, Place, split};
+use crate::files::component::Component;
+use crate::files::metadata::{Identity, Metadata};
+use crate::files::path::{PARKED_SUFFIX, Place, split};
+use crate::files::proxy;
+use crate::ground::argv::Arguments;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, Kind, OrFail, Outcome, Program};
 use crate::sys;
 use core::fmt::Display;
 use rustix::fs::{Mode, OFlags, openat};
@@ -82,14 +82,14 @@ const SEARCH_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// The program.
 pub fn main() -> ExitCode {
-    program::run(Program::Rootless, HELP, work)
+    frame::run(Program::Rootless, HELP, work)
 }
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let argv = arguments.rest();
     match parse(&argv)? {
-        Asked::Help => program::answer_line(HELP.trim_end()),
-        Asked::Version => program::answer_line(concat!("glexec_rootless ", env!("CARGO_PKG_VERSION"))),
+        Asked::Help => frame::answer_line(HELP.trim_end()),
+        Asked::Version => frame::answer_line(concat!("glexec_rootless ", env!("CARGO_PKG_VERSION"))),
         Asked::Run(path) => return Err(switch(path, &argv)?),
     }
     Ok(ExitCode::SUCCESS)
@@ -300,7 +300,7 @@ impl Place {
 #[cfg(test)]
 mod tests {
     use super::ancestors;
-    use crate::sandbox::metadata::Metadata;
+    use crate::files::metadata::Metadata;
 
     #[test]
     fn ancestors_end_at_the_root() {

@@ -5,8 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::outcome::{Failure, Kind, Outcome};
-use crate::sandbox::metadata::{Identity, Metadata};
+use crate::files::metadata::{Identity, Metadata};
+use crate::ground::outcome::{Failure, Kind, Outcome};
 use landlock::{AccessFs, BitFlags};
 use rustix::fs::{FileType, Mode, OFlags, open};
 use rustix::io::Errno;
@@ -136,7 +136,7 @@ pub fn grants() -> Outcome<Vec<Grant>> {
 
 fn grant(path: Vec<u8>, rights: BitFlags<AccessFs>) -> Outcome<Option<Grant>> {
     let fail = |errno: Errno| {
-        Failure::new(Kind::SiteFault, format_args!("cannot open {}: {errno}", crate::escape::Escaped(&path)))
+        Failure::new(Kind::SiteFault, format_args!("cannot open {}: {errno}", crate::ground::escape::Escaped(&path)))
     };
     let object = match open(path.as_slice(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
         Ok(object) => object,

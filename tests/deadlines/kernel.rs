@@ -6,7 +6,7 @@
 use crate::common::{Account, GREG, MALLORY, Site, Snapshot, as_account, put_file};
 use crate::fuse::{Fuse, WHEN_READ};
 use crate::{HANGS, Left, at_deadline, side_by_side};
-use glexec_rs::limits;
+use glexec_rs::ground::limits;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};

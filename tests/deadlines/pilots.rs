@@ -3,11 +3,11 @@
 use crate::common::{PILOT, Running, Site, Snapshot, as_account};
 use crate::peers::peer;
 use crate::{Left, assert_due, side_by_side};
-use glexec_rs::connection::{Connection, Packet, pair};
-use glexec_rs::limits;
-use glexec_rs::sandbox::component::Component;
-use glexec_rs::sandbox::metadata::Metadata;
-use glexec_rs::sandbox::wire::{Message, Place};
+use glexec_rs::files::component::Component;
+use glexec_rs::files::metadata::Metadata;
+use glexec_rs::ground::limits;
+use glexec_rs::protocol::connection::{Connection, Packet, pair};
+use glexec_rs::protocol::wire::{Message, Place};
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

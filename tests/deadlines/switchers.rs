@@ -2,7 +2,7 @@
 
 use crate::common::{Finished, GREG, PILOT, Sandbox, Site, Sleeper, pem, put_file};
 use crate::{HANGS, Left, at_deadline, side_by_side};
-use glexec_rs::limits;
+use glexec_rs::ground::limits;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 

@@ -243,7 +243,7 @@ fn c11_update_proxy_keeps_the_pilots_proxy_whatever_is_answered() {
 
 /// The honest peer, called as the target account by a pilot side that is this test.
 fn honest_peer(site: &Site, operation: &str) -> (common::Running, raw::Raw) {
-    let (ours, theirs) = common::as_account(PILOT, || glexec_rs::connection::pair().unwrap());
+    let (ours, theirs) = common::as_account(PILOT, || glexec_rs::protocol::connection::pair().unwrap());
     let call: Call = site.call("condor_glexec_peer").account(GREG).arg(operation).cwd("/").input(theirs);
     (call.start(), raw::Raw(ours))
 }

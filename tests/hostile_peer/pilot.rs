@@ -6,7 +6,7 @@
 use crate::common::{GREG, MALLORY, PILOT, Site, Sleeper, finish, put_file};
 use crate::honest_peer;
 use crate::raw::{GREETING, Place, Raw, enter, records};
-use glexec_rs::sandbox::metadata::Metadata;
+use glexec_rs::files::metadata::Metadata;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::Path;

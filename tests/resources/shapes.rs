@@ -4,7 +4,7 @@ use crate::common::{
     FileSystem, GREG, Running, Sandbox, Site, Snapshot, another_round, as_account, nest, peak_memory, while_attacked,
 };
 use crate::etc;
-use glexec_rs::limits;
+use glexec_rs::ground::limits;
 use rustix::fs::{Mode, OFlags, mkdirat, openat, renameat};
 use rustix::io::Errno;
 use std::fs::{self, File};

@@ -9,7 +9,7 @@ mod probe;
 #[path = "../common/programs.rs"]
 mod programs;
 
-use glexec_rs::process::status::Status;
+use glexec_rs::target::status::Status;
 use ground::{Ground, SECRET, Started, pipe_with, text};
 use libc::{EACCES, EBADF, EFAULT, EINVAL, EIO, EISCONN, ENOSYS, ENOTTY, EOPNOTSUPP, EPERM, EUSERS, EXDEV};
 use std::collections::BTreeMap;
@@ -778,7 +778,7 @@ fn greeted(ground: &Ground) -> (Started, OwnedFd) {
     let peer = started(ground, &ground.programs.join("condor_glexec_peer"), "kill", theirs);
     let mut greeting = [0_u8; 64];
     let length = rustix::io::read(&ours, &mut greeting).unwrap();
-    assert_eq!(&greeting[..length], glexec_rs::switch::GREETING);
+    assert_eq!(&greeting[..length], glexec_rs::pilot::switch::GREETING);
     (peer, ours)
 }
 

@@ -1,0 +1,83 @@
+//! Where in the tree a copy is, for people; and what it left out.
+
+#![forbid(unsafe_code)]
+
+use crate::files::component::Component;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::json;
+use crate::ground::limits;
+use crate::ground::outcome::Program;
+use crate::protocol::wire::{Reason, Totals};
+
+/// Something that is not part of the copy.
+#[derive(Debug)]
+pub struct LeftOut {
+    /// Its path below the sandbox, escaped and shortened.
+    pub path: String,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// The path of the current directory below the sandbox, and what was left out so far.
+#[derive(Default)]
+pub struct Report {
+    path: Vec<u8>,
+    /// The first [`limits::LEFT_OUT_NAMED`] of what was left out.
+    pub left_out: Vec<LeftOut>,
+}
+
+impl Report {
+    /// Goes into `name`; gives what [`Report::leave`] wants to have.
+    pub fn enter(&mut self, name: &Component) -> usize {
+        let before = self.path.len();
+        self.path.extend_from_slice(name.bytes());
+        self.path.push(b'/');
+        before
+    }
+
+    /// Goes back up.
+    pub fn leave(&mut self, before: usize) {
+        self.path.truncate(before);
+    }
+
+    /// An entry of the current directory, fit to be shown.
+    pub fn shown(&self, name: &Component) -> String {
+        Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
+    }
+
+    /// Notes that `name` is left out.
+    pub fn leave_out(&mut self, name: &Component, reason: Reason) {
+        if self.left_out.len() < limits::LEFT_OUT_NAMED {
+            self.left_out.push(LeftOut { path: self.shown(name), reason });
+        }
+    }
+}
+
+/// Reports a finished copy: what was left out as one line on stderr, and the figures as one line of JSON on stdout if
+/// `json` asks for them.
+pub fn finished(program: Program, totals: &Totals, left_out: &[LeftOut], json: bool) {
+    if totals.left_out > 0 {
+        let named: Vec<String> =
+            left_out.iter().map(|entry| format!("{} ({})", entry.path, entry.reason.text())).collect();
+        frame::report(program, &format_args!("{} left out: {}", totals.left_out, named.join(", ")));
+    }
+    if json {
+        frame::answer_line(&as_json(totals, left_out));
+    }
+}
+
+fn as_json(totals: &Totals, left_out: &[LeftOut]) -> String {
+    let left_out_list = json::list(left_out.iter().map(|entry| {
+        json::object([("name", json::string(&entry.path)), ("reason", json::string(entry.reason.text()))])
+    }));
+    json::object([
+        ("files", totals.files.to_string()),
+        ("directories", totals.directories.to_string()),
+        ("symlinks", totals.symlinks.to_string()),
+        ("hard_links", totals.hard_links.to_string()),
+        ("bytes", totals.bytes.to_string()),
+        ("left_out", left_out_list),
+        ("left_out_total", totals.left_out.to_string()),
+    ])
+}

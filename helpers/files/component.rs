@@ -1,0 +1,96 @@
+//! A name that can only be one directory entry.
+
+#![forbid(unsafe_code)]
+
+use crate::ground::escape::Escaped;
+use crate::ground::limits;
+use core::fmt::{self, Debug, Display, Formatter};
+use std::ffi::{CStr, CString};
+
+/// One path component: 1 to 255 bytes, no `/`, no NUL, neither `.` nor `..`. Any other byte is allowed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Component(CString);
+
+/// Why bytes are not one path component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotAComponent;
+
+impl Display for NotAComponent {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("not a single file name (1 to 255 bytes, no '/', no NUL, not '.' or '..')")
+    }
+}
+
+impl Component {
+    /// Takes the bytes as a component.
+    ///
+    /// # Errors
+    /// When they are none.
+    pub fn new(bytes: &[u8]) -> Result<Self, NotAComponent> {
+        let one_entry = !bytes.is_empty()
+            && bytes.len() <= limits::NAME_BYTES
+            && bytes != b"."
+            && bytes != b".."
+            && !bytes.contains(&b'/');
+        if !one_entry {
+            return Err(NotAComponent);
+        }
+        CString::new(bytes).map(Component).map_err(|_| NotAComponent)
+    }
+
+    /// This name with `suffix` behind it.
+    ///
+    /// # Errors
+    /// When that is too long or otherwise no component.
+    pub fn with_suffix(&self, suffix: &[u8]) -> Result<Self, NotAComponent> {
+        Self::new(&[self.bytes(), suffix].concat())
+    }
+
+    /// `prefix` and 128 random bits: a name that nobody can have taken in advance.
+    ///
+    /// # Errors
+    /// When the kernel gives no random numbers.
+    pub fn unforeseen(prefix: &str) -> Result<Self, rustix::io::Errno> {
+        let mut random = [0_u8; 16];
+        rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+        let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self::new([prefix, &hex].concat().as_bytes()).map_err(|_| rustix::io::Errno::NAMETOOLONG)
+    }
+
+    /// The name, without a final NUL.
+    pub fn bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    /// The name for a system call.
+    pub fn c_str(&self) -> &CStr {
+        &self.0
+    }
+}
+
+impl Display for Component {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(&Escaped(self.bytes()), f)
+    }
+}
+
+impl Debug for Component {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Component;
+
+    #[test]
+    fn only_single_names_are_components() {
+        for good in [&b"a"[..], b"...", b"-rf", b" ", b"\n", b"\xff\xfe", b"..a", &[b'x'; 255]] {
+            assert_eq!(Component::new(good).map(|c| c.bytes().to_vec()), Ok(good.to_vec()));
+        }
+        for bad in [&b""[..], b".", b"..", b"/", b"a/b", b"a/", b"a\0", b"\0", &[b'x'; 256]] {
+            assert!(Component::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}

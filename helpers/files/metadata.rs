@@ -1,0 +1,95 @@
+//! What the file system says about an open descriptor or a name, never following a link and never asking a server.
+
+#![forbid(unsafe_code)]
+
+use crate::protocol::wire::Time;
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::os::fd::AsFd;
+
+/// Device number and inode: what makes two descriptors the same object.
+pub type Identity = (u64, u64);
+
+/// The part of `statx` that this crate looks at.
+#[derive(Clone, Copy, Debug)]
+pub struct Metadata {
+    /// Device and inode.
+    pub identity: Identity,
+    /// Regular file, directory, …
+    pub kind: FileType,
+    /// Permission bits with set-id and sticky, no type.
+    pub mode: u16,
+    /// The owner.
+    pub owner: u32,
+    /// How many names it has.
+    pub links: u32,
+    /// Bytes.
+    pub size: u64,
+    /// Bytes that are really there, in units of the file system.
+    pub stored: u64,
+    /// Last modification of the content.
+    pub mtime: Time,
+}
+
+/// Never wait for a file server: the descriptor may be of a file system that the job runs itself (FUSE), which could simply not answer.
+const FLAGS: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_DONT_SYNC).union(AtFlags::NO_AUTOMOUNT);
+
+impl Metadata {
+    /// Of what is open.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn of(fd: impl AsFd) -> Result<Self, Errno> {
+        statx(fd, c"", FLAGS | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map(|found| Self::from(&found))
+    }
+
+    /// Of an entry of `directory`; of a symbolic link itself.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn at(directory: impl AsFd, name: &CStr) -> Result<Self, Errno> {
+        statx(directory, name, FLAGS, StatxFlags::BASIC_STATS).map(|found| Self::from(&found))
+    }
+
+    /// The device alone: the same for two objects of one file system.
+    pub fn device(&self) -> u64 {
+        self.identity.0
+    }
+
+    /// Whether the content is what it was at an `earlier` look, as far as size and time of modification tell.
+    pub fn has_content_of(&self, earlier: &Metadata) -> bool {
+        (self.size, self.mtime) == (earlier.size, earlier.mtime)
+    }
+
+    /// Whether it is a directory.
+    pub fn is_directory(&self) -> bool {
+        self.kind == FileType::Directory
+    }
+}
+
+impl From<&Statx> for Metadata {
+    fn from(found: &Statx) -> Self {
+        let mode = rustix::fs::RawMode::from(found.stx_mode);
+        Metadata {
+            identity: ((u64::from(found.stx_dev_major) << 32) | u64::from(found.stx_dev_minor), found.stx_ino),
+            kind: FileType::from_raw_mode(mode),
+            mode: found.stx_mode & 0o7777,
+            owner: found.stx_uid,
+            links: found.stx_nlink,
+            size: found.stx_size,
+            stored: found.stx_blocks.saturating_mul(512),
+            mtime: Time { seconds: found.stx_mtime.tv_sec, nanoseconds: found.stx_mtime.tv_nsec },
+        }
+    }
+}
+
+impl From<Time> for Timestamps {
+    /// Sets the modification time and leaves the access time.
+    fn from(time: Time) -> Self {
+        Timestamps {
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+            last_modification: Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() },
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! What every program does before and after its work: sanitise what it inherited, and report one line and one exit code.
+
+#![forbid(unsafe_code)]
+
+use crate::ground::argv::Arguments;
+use crate::ground::limits;
+use crate::ground::outcome::{Kind, OrFail, Outcome, Program, exit_code};
+use crate::sys;
+use rustix::process::{DumpableBehavior, Resource, Rlimit};
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs a program from its first instruction to its exit code.
+///
+/// Descriptors above 2 are closed, signals reset and timers switched off before an argument is read; 0, 1 and 2 are open from here on (Rust's
+/// start-up opens `/dev/null` for those that are closed). `--help` and `--version` are answered when they stand alone.
+pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> ExitCode {
+    match sanitise().and_then(|()| answer(program, help, work)) {
+        Ok(code) => code,
+        Err(failure) => {
+            let is_usage = failure.kind == Kind::Usage;
+            let code = conclude(program, Err(failure));
+            if is_usage {
+                let usage = help.lines().take_while(|line| !line.is_empty());
+                print(&mut std::io::stderr(), usage.map(|line| format!("{line}\n")).collect::<String>().as_bytes());
+            }
+            ExitCode::from(code)
+        }
+    }
+}
+
+/// Says why the work was not done, if so, and gives the exit code.
+pub fn conclude(program: Program, result: Outcome) -> u8 {
+    result.map_or_else(
+        |failure| {
+            report(program, &failure);
+            exit_code(program, failure.kind)
+        },
+        |()| 0,
+    )
+}
+
+fn answer(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> Outcome<ExitCode> {
+    let mut alone = std::env::args_os().skip(1);
+    let first = (alone.next(), alone.next());
+    match first {
+        (Some(only), None) if only == "--help" => print(&mut std::io::stdout(), help.as_bytes()),
+        (Some(only), None) if only == "--version" => {
+            print(&mut std::io::stdout(), format!("{} {}\n", program.name(), env!("CARGO_PKG_VERSION")).as_bytes());
+        }
+        _ => return work(Arguments::of_process()?),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line on stderr: the program, then the failure, at most [`limits::REPORT_BYTES`] bytes.
+pub fn report(program: Program, text: &impl core::fmt::Display) {
+    let mut line = format!("{}: {text}", program.name());
+    line.truncate(line.floor_char_boundary(limits::REPORT_BYTES));
+    line.push('\n');
+    print(&mut std::io::stderr(), line.as_bytes());
+}
+
+/// One line on stdout, for whoever asked for it.
+pub fn answer_line(line: &str) {
+    print(&mut std::io::stdout(), format!("{line}\n").as_bytes());
+}
+
+/// Writes to a standard stream. That nobody reads it any more is no reason to fail, nor to die of SIGPIPE.
+fn print(stream: &mut dyn Write, bytes: &[u8]) {
+    sys::ignore_write_signals();
+    let _ = stream.write_all(bytes).and_then(|()| stream.flush());
+}
+
+fn sanitise() -> Outcome {
+    sys::reset_signals();
+    sys::cancel_timers();
+    sys::close_from(3).or_fail(|| "cannot close the descriptors that the caller left open")
+}
+
+/// For a process that holds the job's or the pilot's data: no core file, no tracing by others of the same account, and a
+/// umask that opens nothing. Only for processes that do not execute the job themselves.
+///
+/// # Errors
+/// When the kernel refuses one of them.
+pub fn guard_memory() -> Outcome {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    sys::switch_core_off().or_fail(|| "cannot switch core files off")?;
+    rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
+        .or_fail(|| "cannot protect the process from being traced")
+}
+
+/// Lets this process, and what it starts from now on, use as much as the hard limit says. Not in a process that becomes the job.
+///
+/// A refusal is no reason to fail: the soft limit may well do.
+pub fn raise_limit(resource: Resource) {
+    let _ = sys::limit(resource)
+        .map(|Rlimit { maximum, .. }| rustix::process::setrlimit(resource, Rlimit { current: maximum, maximum }));
+}

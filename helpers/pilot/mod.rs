@@ -1,0 +1,14 @@
+//! What runs as the pilot. Hostile to it: the target side's bytes and descriptors, the job's files and processes.
+
+#![forbid(unsafe_code)]
+
+pub mod cleanup;
+pub mod family;
+pub mod handover;
+pub mod kill;
+pub mod run;
+pub mod setup;
+pub mod staging;
+pub mod switch;
+pub mod update_proxy;
+pub mod watchdog;

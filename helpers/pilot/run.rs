@@ -1,0 +1,108 @@
+//! Becomes the switcher, which starts the job wrapper in the sandbox.
+
+#![forbid(unsafe_code)]
+
+use crate::files::component::Component;
+use crate::files::path::Place;
+use crate::files::proxy;
+use crate::ground::argv::Arguments;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::pilot::switch::environment;
+use crate::sys;
+use rustix::fs::{Mode, OFlags, openat};
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStringExt;
+use std::process::ExitCode;
+
+const HELP: &str = "\
+usage: condor_glexec_run G P S WRAPPER IN OUT ERR CMD [ARGS...]
+
+Becomes the switcher G, which starts WRAPPER (condor_glexec_job_wrapper) in the sandbox S as the account that the job's
+proxy maps to. Called by HTCondor's Starter.
+
+  G             absolute path of the switcher (glexec)
+  P             name of the proxy, a file in S.condor: this account's, mode 0600
+  S             absolute path of the sandbox, handed over by condor_glexec_setup
+  WRAPPER       absolute path of condor_glexec_job_wrapper
+  IN, OUT, ERR  the job's standard files, or - for descriptors that the Starter passes; handed to WRAPPER
+  CMD, ARGS     the job's command and arguments, byte for byte; handed to WRAPPER
+
+The standard descriptors, umask, resource limits and session go on to WRAPPER as they are; of the environment, the switcher
+gets GLEXEC_CLIENT_CERT, GLEXEC_SOURCE_PROXY, GLEXEC_TARGET_PROXY=/dev/null, and X509_USER_PROXY, GLEXEC_MODE, GLEXEC_ENV
+and GLEXEC_ID if they are set.
+
+Exit codes: the switcher's; 1 when it could not be started.
+";
+
+/// The program.
+pub fn main() -> ExitCode {
+    frame::run(Program::Run, HELP, work)
+}
+
+/// What the program is called with.
+pub struct RunArguments {
+    /// G, the switcher's absolute path.
+    pub switcher: Vec<u8>,
+    /// P, the proxy's name.
+    pub proxy: Component,
+    /// S, the sandbox's absolute path.
+    pub sandbox: Vec<u8>,
+    /// WRAPPER, its absolute path.
+    pub wrapper: Vec<u8>,
+    /// IN, OUT, ERR, CMD and ARGS.
+    pub for_wrapper: Vec<Vec<u8>>,
+}
+
+impl RunArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let parsed = RunArguments {
+            switcher: arguments.take_absolute("G (the switcher)")?,
+            proxy: arguments.take_component("P (the proxy's name)")?,
+            sandbox: arguments.take_absolute("S (the sandbox)")?,
+            wrapper: arguments.take_absolute("WRAPPER")?,
+            for_wrapper: arguments.rest(),
+        };
+        if parsed.for_wrapper.len() < 4 {
+            return Err(Failure::usage("IN, OUT, ERR and CMD are needed"));
+        }
+        Ok(parsed)
+    }
+}
+
+fn work(arguments: Arguments) -> Outcome<ExitCode> {
+    let RunArguments { switcher, proxy: proxy_name, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
+    let place = Place::find(&sandbox)?;
+    let home = place.open_home(&place.parked)?;
+    proxy::open(home.directory.as_fd(), &proxy_name)?;
+    let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let sandbox = openat(&place.parent, place.name.c_str(), entered, Mode::empty())
+        .or_fail(|| format!("cannot open the sandbox {}", place.name))?;
+    // Whether it is the target account's, the wrapper checks, which runs as that account.
+    rustix::process::fchdir(&sandbox).or_fail(|| format!("cannot enter the sandbox {}", place.name))?;
+
+    let proxy_path = place.path_of(&place.parked, &proxy_name);
+    let variables = environment(&proxy_path)
+        .into_iter()
+        .map(|(name, value)| terminated([name.into_vec(), value.into_vec()].join(&b'=')))
+        .collect::<Outcome<Vec<_>>>()?;
+    let program = terminated(switcher)?;
+    let argv = [wrapper].into_iter().chain(for_wrapper).map(terminated).collect::<Outcome<Vec<_>>>()?;
+    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+    let error = sys::exec(
+        &program,
+        core::iter::once(program.as_c_str()).chain(argv.iter().map(CString::as_c_str)),
+        variables.iter().map(CString::as_c_str),
+    );
+    Err(Failure::permanent(format_args!("cannot start the switcher {}: {error}", Escaped(program.to_bytes()))))
+}
+
+fn terminated(bytes: Vec<u8>) -> Outcome<CString> {
+    CString::new(bytes).or_fail(|| "an argument holds a NUL")
+}

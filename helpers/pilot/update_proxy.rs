@@ -1,0 +1,197 @@
+//! Renews the job's proxy, in the job's sandbox and in the pilot's directory. The pilot side.
+
+#![forbid(unsafe_code)]
+
+use crate::confine::landlock::Grant;
+use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
+use crate::confine::{Confined, confine};
+use crate::files::component::Component;
+use crate::files::path::{Place, split, trusted_directory};
+use crate::files::proxy::{self, Staged};
+use crate::ground::argv::Arguments;
+use crate::ground::escape::Escaped;
+use crate::ground::frame;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::pilot::handover;
+use crate::pilot::switch::{Operation, Request, switch};
+use crate::pilot::watchdog::attend;
+use crate::policy::{MayLack, Policy};
+use crate::protocol::wire::Message;
+use crate::sys;
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::process::geteuid;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use zeroize::Zeroizing;
+
+const HELP: &str = "\
+usage: condor_glexec_update_proxy G NEW P S
+
+Puts a new proxy in the place of the job's, in the sandbox S and in S.condor, each in one step. Called by HTCondor's
+Starter. NEW is removed, whatever happens.
+
+  G    absolute path of the switcher (glexec); - while S is still (or again) this account's: then only S/P is renewed
+  NEW  absolute path of the new proxy: this account's, mode 0600, a whole PEM credential
+  P    name of the proxy, a file in S and in S.condor
+  S    absolute path of the sandbox
+
+The switcher is called with the new proxy, so that a job can be rescued whose old one has expired. It must map to
+the same account. If anything fails, both proxies are as they were, or the job has the new one and the pilot the old one;
+the same call again (with the proxy sent again) finishes.
+
+Exit codes: 0 done, 1 anything else.
+";
+
+/// The switcher argument that stands for none.
+const NO_SWITCHER: &[u8] = b"-";
+
+/// Nobody but the Starter's own retries are there: the shadow tries again later.
+const TRIES: (u32, u32) = (0, 0);
+
+/// The program.
+pub fn main() -> ExitCode {
+    frame::run(Program::UpdateProxy, HELP, |arguments| {
+        let arguments = UpdateArguments::parse(arguments)?;
+        attend(Program::UpdateProxy, || work(arguments))
+    })
+}
+
+/// What the program is called with.
+pub struct UpdateArguments {
+    /// G, the switcher's absolute path; `None` for `-`.
+    pub switcher: Option<Vec<u8>>,
+    /// NEW, the new proxy's absolute path.
+    pub new: Vec<u8>,
+    /// P, the proxy's name.
+    pub proxy: Component,
+    /// S, the sandbox's absolute path.
+    pub sandbox: Vec<u8>,
+}
+
+impl UpdateArguments {
+    /// Reads all of them.
+    ///
+    /// # Errors
+    /// Usage.
+    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
+        let no_switcher = arguments.take_flag(NO_SWITCHER);
+        let parsed = UpdateArguments {
+            switcher: if no_switcher { None } else { Some(arguments.take_absolute("G (the switcher; - for none)")?) },
+            new: arguments.take_absolute("NEW (the new proxy)")?,
+            proxy: arguments.take_component("P (the proxy's name)")?,
+            sandbox: arguments.take_absolute("S (the sandbox)")?,
+        };
+        arguments.end()?;
+        Ok(parsed)
+    }
+}
+
+fn work(arguments: UpdateArguments) -> Outcome {
+    let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = arguments;
+    // A file size limit is an error to report, not a signal to die of.
+    sys::ignore_write_signals();
+    let new = take_new(&new)?;
+    // After that: NEW is gone whatever becomes of this call.
+    let may_lack = Policy::load()?.may_lack;
+
+    let place = Place::find(&sandbox)?;
+    let Some(switcher) = switcher else {
+        let home = place.open_home(&place.name)?;
+        let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
+        let staged = Staged::copy(home.directory.as_fd(), &new)?;
+        let proof =
+            confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
+        require_whole(&new, &proof)?;
+        return staged.install(&proxy_name);
+    };
+    let home = place.open_home(&place.parked)?;
+    let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
+    let staged = Staged::copy(home.directory.as_fd(), &new)?;
+    renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)
+}
+
+/// Opens NEW, if it is fit to be a proxy, and removes its name in any case.
+fn take_new(path: &[u8]) -> Outcome<OwnedFd> {
+    let (parent_path, name) = split(path)?;
+    let parent = trusted_directory(&parent_path, &[geteuid().as_raw()])?;
+    let opened = proxy::open(parent.as_fd(), &name);
+    let removed = unlinkat(&parent, name.c_str(), AtFlags::empty());
+    let new = opened?;
+    removed.or_fail(|| format!("cannot remove {}", Escaped(path)))?;
+    Ok(new)
+}
+
+/// Looks into the new proxy; only now, and only confined.
+fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
+    let room = usize::try_from(limits::PROXY_BYTES).unwrap_or(usize::MAX);
+    let mut pem = Zeroizing::new(vec![0_u8; room]);
+    let mut length = 0_usize;
+    while let Some(rest) = pem.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        let at = u64::try_from(length).unwrap_or(u64::MAX);
+        match rustix::io::pread(new, rest, at).or_fail(|| "cannot read the new proxy")? {
+            0 => break,
+            count => length = length.saturating_add(count),
+        }
+    }
+    if proxy::is_whole(pem.get(..length).unwrap_or_default()) {
+        Ok(())
+    } else {
+        Err(Failure::permanent(
+            "the new proxy is not a whole PEM credential (certificate and key); it was cut off or is none",
+        ))
+    }
+}
+
+/// First the job's, through the switcher, then the pilot's: so the pilot's copy is never ahead of what the job can use.
+fn renew_both(
+    switcher: Vec<u8>,
+    place: &Place,
+    home: BorrowedFd<'_>,
+    new: &OwnedFd,
+    staged: Staged<'_>,
+    proxy_name: &Component,
+    may_lack: MayLack,
+) -> Outcome {
+    let waiting = Component::new(proxy::STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
+    let (retries, delay) = TRIES;
+    // The switcher is another program, for which everything is at its default.
+    sys::reset_signals();
+    let switched = switch(&Request {
+        switcher,
+        proxy: place.path_of(&place.parked, &waiting),
+        operation: Operation::UpdateProxy,
+        retries,
+        delay,
+    })?;
+    sys::ignore_write_signals();
+    let installed =
+        confine(&UPDATE_PROXY_PILOT, &[Grant { object: home, rights: filling() }], may_lack).and_then(|proof| {
+            require_whole(new, &proof)?;
+            handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
+            handover::expect(&switched.connection, &Message::Done, &proof)
+        });
+    switched.conclude(installed)?;
+    staged.install(proxy_name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::UpdateArguments;
+    use crate::ground::argv::Arguments;
+    use crate::ground::limits;
+
+    #[test]
+    fn the_switcher_is_a_path_that_a_program_can_have_or_none() {
+        let switcher = |switcher: &str| {
+            let argv = ["update_proxy", switcher, "/tmp/new", "x509", "/execute/dir_1"].map(Into::into);
+            UpdateArguments::parse(Arguments::new(argv.to_vec())?).map(|parsed| parsed.switcher)
+        };
+        let path = |bytes: usize| "/".repeat(bytes);
+        assert_eq!(switcher("-"), Ok(None));
+        assert_eq!(switcher(&path(limits::PATH_BYTES - 1)), Ok(Some(path(limits::PATH_BYTES - 1).into_bytes())));
+        for bad in ["", "glexec", "--", &path(limits::PATH_BYTES)] {
+            assert!(switcher(bad).is_err(), "{} bytes", bad.len());
+        }
+    }
+}

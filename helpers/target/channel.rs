@@ -1,0 +1,253 @@
+//! The wrapper's side of the channel between the Starter and the job: an environment, descriptors, and one error text.
+//!
+//! A `SOCK_STREAM` socket pair, native byte order. In order:
+//!
+//! 1. wrapper → Starter: `u32` 0xdeadbeef, the hello.
+//! 2. Starter → wrapper: `i32` length with a final NUL, then that many bytes: the environment ([`crate::target::environment`]).
+//! 3. Starter → wrapper, for each of stdin, stdout, stderr whose argument is `-`: one byte NUL with one descriptor.
+//! 4. Starter → wrapper: one byte NUL with one descriptor, a fresh socket.
+//! 5. On the fresh socket: end of file when the job has started, else up to 255 bytes of text and a NUL.
+//!
+//! Source: HTCondor up to 9.10, `condor_glexec_job_wrapper` and `GLexecStarter`.
+//!
+//! This reads exactly what was promised, and no byte more.
+
+#![forbid(unsafe_code)]
+
+use crate::ground::limits;
+use crate::protocol::connection::wait_for;
+use core::fmt::{self, Display, Formatter};
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use rustix::event::PollFlags;
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketType, recvmsg, send, sockopt,
+};
+use std::io::IoSliceMut;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+/// What the wrapper says first.
+pub const HELLO: u32 = 0xdead_beef;
+
+/// How much is thrown away at a time.
+const DISCARD_BYTES: usize = 4096;
+
+/// The Starter sends everything without waiting, so that a silence of this length means that nothing more will come.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Room for the descriptors of one message: one is allowed, a few more are taken to be closed.
+const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(8));
+
+/// The wrapper's end of one of the two sockets.
+pub struct Channel {
+    socket: OwnedFd,
+    until: Instant,
+    /// The last stream socket that came with what is not of the agreed form: perhaps the fresh one.
+    stray: Option<OwnedFd>,
+    /// How many descriptors have come, or were missing where one was due.
+    passed: usize,
+}
+
+/// What is wrong with the channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The Starter has closed it.
+    Closed,
+    /// The Starter was silent for longer than [`limits::CHANNEL_DEADLINE`].
+    Late,
+    /// What came is not of the agreed form; says what it is.
+    Malformed(&'static str),
+    /// The kernel refused.
+    System(Errno),
+}
+
+impl Display for Trouble {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Trouble::Closed => f.write_str("the Starter closed the channel too early"),
+            Trouble::Late => f.write_str("the Starter did not send everything in time"),
+            Trouble::Malformed(what) => write!(f, "the Starter broke the protocol: {what}"),
+            Trouble::System(errno) => write!(f, "the channel to the Starter failed: {errno}"),
+        }
+    }
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::PIPE | Errno::CONNRESET => Trouble::Closed,
+            other => Trouble::System(other),
+        }
+    }
+}
+
+impl Channel {
+    /// Takes a socket that the Starter passed on.
+    ///
+    /// # Errors
+    /// When it is no stream socket.
+    pub fn new(socket: OwnedFd) -> Result<Self, Trouble> {
+        if !is_stream(&socket) {
+            return Err(Trouble::Malformed("this is no stream socket"));
+        }
+        let now = Instant::now();
+        let until = now.checked_add(limits::CHANNEL_DEADLINE).unwrap_or(now);
+        Ok(Channel { socket, until, stray: None, passed: 0 })
+    }
+
+    fn wait(&self, events: PollFlags) -> Result<(), Trouble> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if wait_for(self.socket.as_fd(), events, left)? { Ok(()) } else { Err(Trouble::Late) }
+    }
+
+    /// Sends the hello.
+    ///
+    /// # Errors
+    /// When nobody is there.
+    pub fn greet(&self) -> Result<(), Trouble> {
+        self.write(&HELLO.to_ne_bytes())
+    }
+
+    /// Says why the job could not be started: printable ASCII, at most [`limits::CHANNEL_ERROR_BYTES`] bytes, and a NUL.
+    ///
+    /// # Errors
+    /// When nobody is there.
+    pub fn explain(&self, why: &str) -> Result<(), Trouble> {
+        let mut text: Vec<u8> = why
+            .bytes()
+            .take(limits::CHANNEL_ERROR_BYTES)
+            .map(|byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' })
+            .collect();
+        text.push(0);
+        self.write(&text)
+    }
+
+    fn write(&self, mut bytes: &[u8]) -> Result<(), Trouble> {
+        while !bytes.is_empty() {
+            match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills `room` to the last byte and takes no byte more.
+    ///
+    /// # Errors
+    /// When the Starter closes or is silent before, or descriptors come, which do not belong here.
+    pub fn read(&mut self, room: &mut [u8]) -> Result<(), Trouble> {
+        let mut filled = 0_usize;
+        while let Some(rest) = room.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            let received = self.receive(rest)?;
+            if received.truncated || !received.descriptors.is_empty() {
+                self.keep_stray(received);
+                return Err(Trouble::Malformed("a descriptor came before the end of the environment"));
+            }
+            match received.count {
+                0 => return Err(Trouble::Closed),
+                count => filled = filled.saturating_add(count),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one message: one byte NUL with exactly one descriptor, which is close-on-exec.
+    ///
+    /// # Errors
+    /// For anything else; what came is closed then.
+    pub fn read_descriptor(&mut self) -> Result<OwnedFd, Trouble> {
+        let mut byte = [0_u8];
+        let mut received = self.receive(&mut byte)?;
+        let missing = received.descriptors.is_empty() && !received.truncated;
+        self.passed = self.passed.saturating_add(usize::from(missing));
+        let what = match (received.count, received.descriptors.len(), received.truncated) {
+            (0, ..) => return Err(Trouble::Closed),
+            (_, 0, true) => "a message does not fit, because no descriptor is free",
+            (_, 0, false) => "a message has no descriptor",
+            (_, 1, false) if byte == [0] => return received.descriptors.pop().ok_or(Trouble::Closed),
+            (_, 1, false) => "a message with a descriptor is not a NUL",
+            _ => "a message has more than one descriptor",
+        };
+        self.keep_stray(received);
+        Err(Trouble::Malformed(what))
+    }
+
+    /// After the last message: nothing may be left of it.
+    ///
+    /// # Errors
+    /// When there is.
+    pub fn expect_no_more(&mut self) -> Result<(), Trouble> {
+        let something_came = wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO)?;
+        if something_came && self.receive(&mut [0]).is_ok_and(|received| received.count > 0) {
+            return Err(Trouble::Malformed("there is more than was agreed"));
+        }
+        Ok(())
+    }
+
+    /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants to hear of it. That is
+    /// the last stream socket to come; `None` when none came. `agreed` is how many messages with descriptors were to come in all: before that
+    /// many, a socket may be one of the job's streams.
+    pub fn read_on(&mut self, agreed: usize) -> Option<Channel> {
+        let mut room = [0_u8; DISCARD_BYTES];
+        loop {
+            let left = self.until.saturating_duration_since(Instant::now());
+            let complete = self.stray.is_some() && self.passed >= agreed;
+            let patience = if complete { left.min(QUIET) } else { left };
+            if patience.is_zero() || !wait_for(self.socket.as_fd(), PollFlags::IN, patience).unwrap_or(false) {
+                break;
+            }
+            match self.receive(&mut room) {
+                Ok(received) if received.count > 0 => self.keep_stray(received),
+                _ => break,
+            }
+        }
+        Channel::new(self.stray.take()?).ok()
+    }
+
+    fn keep_stray(&mut self, received: Received) {
+        self.stray = received.descriptors.into_iter().rfind(is_stream).or_else(|| self.stray.take());
+    }
+
+    /// What comes in one piece. The kernel ends a piece with the bytes of the first message that has descriptors.
+    fn receive(&mut self, room: &mut [u8]) -> Result<Received, Trouble> {
+        loop {
+            let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [IoSliceMut::new(room)];
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            match recvmsg(&self.socket, &mut parts, &mut control, flags) {
+                Ok(received) => {
+                    let mut descriptors = Vec::new();
+                    for message in control.drain() {
+                        if let RecvAncillaryMessage::ScmRights(more) = message {
+                            descriptors.extend(more);
+                        }
+                    }
+                    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+                    self.passed = self.passed.saturating_add(descriptors.len().max(usize::from(truncated)));
+                    return Ok(Received { count: received.bytes, descriptors, truncated });
+                }
+                Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}
+
+fn is_stream(socket: &OwnedFd) -> bool {
+    sockopt::socket_type(socket) == Ok(SocketType::STREAM)
+}
+
+/// What came in one piece.
+struct Received {
+    count: usize,
+    descriptors: Vec<OwnedFd>,
+    /// There were more descriptors than had room; the kernel has closed them.
+    truncated: bool,
+}
