@@ -7,7 +7,7 @@ use glexec_rs::confine::phase::Phase;
 /// Does `work` in a thread that is confined as a helper is in `phase`. A forbidden call ends the whole process.
 #[cfg(not(fuzzing))]
 pub fn confined<T: Send>(phase: &Phase, grants: &[Grant<'_>], work: impl FnOnce(&Confined) -> T + Send) -> T {
-    let confine = || glexec_rs::confine::confine(phase, grants, glexec_rs::policy::MayLack::default());
+    let confine = || glexec_rs::confine::confine(phase, grants, glexec_rs::confine::landlock::MayLack::default());
     std::thread::scope(|scope| scope.spawn(|| work(&confine().expect("a confined thread"))).join())
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

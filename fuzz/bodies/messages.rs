@@ -2,8 +2,9 @@
 
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::files::component::Component;
+use glexec_rs::files::metadata::Time;
 use glexec_rs::ground::limits;
-use glexec_rs::protocol::wire::{Message, Place, Reason, Record, Records, Time, Totals};
+use glexec_rs::protocol::wire::{Message, Place, Reason, Record, Records, Totals};
 
 /// The input is a packet; and a recipe for a message that is written and read back.
 pub fn target(data: &[u8]) {

@@ -1,8 +1,9 @@
 //! The site's policy.
 
 use super::{assert_fit_to_be_shown, input::Input};
+use glexec_rs::copy::rules::Symlinks;
 use glexec_rs::ground::limits;
-use glexec_rs::policy::{Policy, Symlinks};
+use glexec_rs::policy::Policy;
 
 /// The keys, and one that is none.
 const KEYS: [&[u8]; 13] = [

@@ -3,7 +3,6 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::policy::MayLack;
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
     RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
@@ -16,6 +15,21 @@ pub const REQUIRED: ABI = ABI::V6;
 
 /// The oldest ABI that is of any use: with the one before it nothing can be moved between directories (Linux 5.19).
 const LEAST: ABI = ABI::V2;
+
+/// The parts of the kernel that the site lets the helpers do without, each by name. By default none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MayLack {
+    /// Landlock altogether (before Linux 5.19, or switched off): only the seccomp profile and the accounts hold then.
+    pub landlock: bool,
+    /// Landlock's right to truncate (before Linux 6.2).
+    pub landlock_truncate: bool,
+    /// Landlock's rules for TCP (before Linux 6.7).
+    pub landlock_network: bool,
+    /// Landlock's right to device ioctls (before Linux 6.10).
+    pub landlock_ioctl: bool,
+    /// Landlock's scopes of signals and abstract sockets (before Linux 6.12).
+    pub landlock_scope: bool,
+}
 
 /// What may be done below a directory, or with a file, that is open already.
 #[derive(Clone, Copy)]

@@ -13,9 +13,8 @@ pub mod phase;
 pub mod seccomp;
 
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::policy::MayLack;
 use ::landlock::Scope;
-use landlock::{Domain, Grant, REQUIRED};
+use landlock::{Domain, Grant, MayLack, REQUIRED};
 use phase::Phase;
 use rustix::thread::SecureComputingMode;
 

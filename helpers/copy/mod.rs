@@ -9,4 +9,5 @@ pub mod link;
 pub mod progress;
 pub mod receive;
 pub mod report;
+pub mod rules;
 pub mod send;

@@ -6,17 +6,18 @@ use crate::confine::Confined;
 use crate::copy::link::stays_inside;
 use crate::copy::progress::Progress;
 use crate::copy::report::{LeftOut, Report};
+use crate::copy::rules::{CleanupRules, Symlinks};
 use crate::files::component::Component;
 use crate::files::content::{Copier, Uncopied, write_all};
-use crate::files::metadata::Metadata;
+use crate::files::metadata::{Metadata, Time};
 use crate::files::remove::remove_directory;
 use crate::files::walk::{CHANGE, DIRECTORY, Walk, mode_of};
+use crate::ground::installation::POLICY;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::pilot::watchdog::{is_attended, sign_of_life};
-use crate::policy::{CleanupRules, PATH, Symlinks};
 use crate::protocol::connection::{Connection, Handed, Packet, quoted};
-use crate::protocol::wire::{Malformed, Message, Reason, Record, Records, Time, Totals};
+use crate::protocol::wire::{Malformed, Message, Reason, Record, Records, Totals};
 use crate::sys;
 use core::time::Duration;
 use rustix::fs::{
@@ -468,7 +469,7 @@ impl Bounds {
 
 /// A bound was passed; the key is what a site can set it with for cleanup.
 fn past(what: core::fmt::Arguments<'_>, key: &str) -> Failure {
-    Failure::permanent(format_args!("the sandbox {what} (for cleanup: {key} in {PATH}); it stays as it was"))
+    Failure::permanent(format_args!("the sandbox {what} (for cleanup: {key} in {POLICY}); it stays as it was"))
 }
 
 /// Tells the sender and who watches, but not too often.
@@ -500,9 +501,10 @@ mod tests {
     use super::{CleanupRules, From, receive_all};
     use crate::copy::progress::Progress;
     use crate::files::component::Component;
+    use crate::files::metadata::Time;
     use crate::ground::outcome::Outcome;
     use crate::protocol::connection::{Connection, pair};
-    use crate::protocol::wire::{Message, Record, Time};
+    use crate::protocol::wire::{Message, Record};
     use core::time::Duration;
 
     /// Receives an empty tree for which there is this much time.

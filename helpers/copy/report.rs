@@ -7,7 +7,7 @@ use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::json;
 use crate::ground::limits;
-use crate::ground::outcome::Program;
+use crate::ground::program::Program;
 use crate::protocol::wire::{Reason, Totals};
 
 /// Something that is not part of the copy.

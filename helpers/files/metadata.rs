@@ -2,11 +2,19 @@
 
 #![forbid(unsafe_code)]
 
-use crate::protocol::wire::Time;
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::os::fd::AsFd;
+
+/// A point in time as the file system keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970, negative before.
+    pub seconds: i64,
+    /// Nanoseconds, below 1,000,000,000.
+    pub nanoseconds: u32,
+}
 
 /// Device number and inode: what makes two descriptors the same object.
 pub type Identity = (u64, u64);

@@ -4,7 +4,8 @@
 
 use crate::ground::argv::Arguments;
 use crate::ground::limits;
-use crate::ground::outcome::{Kind, OrFail, Outcome, Program, exit_code};
+use crate::ground::outcome::{Kind, OrFail, Outcome};
+use crate::ground::program::{Program, exit_code};
 use crate::sys;
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::io::Write;

@@ -5,6 +5,8 @@
 pub mod argv;
 pub mod escape;
 pub mod frame;
+pub mod installation;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod program;

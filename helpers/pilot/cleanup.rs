@@ -2,12 +2,13 @@
 
 #![forbid(unsafe_code)]
 
-use crate::confine::landlock::Grant;
+use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
 use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
 use crate::copy::receive::{From, Received, receive_tree};
 use crate::copy::report;
+use crate::copy::rules::CleanupRules;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::path::Place;
@@ -16,12 +17,13 @@ use crate::files::walk::Opened;
 use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::program::Program;
 use crate::pilot::handover;
 use crate::pilot::staging as merge;
 use crate::pilot::switch::{Operation, Request, Switched, switch};
 use crate::pilot::watchdog::attend;
-use crate::policy::{CleanupRules, MayLack, Policy};
+use crate::policy::Policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::wire::{Message, Totals};
 use crate::sys;

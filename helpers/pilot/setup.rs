@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::confine;
-use crate::confine::landlock::Grant;
+use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{SETUP_PILOT, removing, renaming};
 use crate::copy::progress::Progress;
 use crate::copy::report;
@@ -16,11 +16,12 @@ use crate::files::remove::remove_contents;
 use crate::files::walk::Opened;
 use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::program::Program;
 use crate::pilot::handover;
 use crate::pilot::switch::{Operation, Request, switch};
 use crate::pilot::watchdog::attend;
-use crate::policy::{MayLack, Policy};
+use crate::policy::Policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::wire::{Message, Totals};
 use crate::sys;

@@ -3,8 +3,10 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::escape::Escaped;
+use crate::ground::installation::beside_self;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, Kind, OrFail, Outcome, Program};
+use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
+use crate::ground::program::Program;
 use crate::protocol::connection::{self, Connection, Packet, wait_for};
 use crate::sys;
 use core::time::Duration;
@@ -106,17 +108,6 @@ pub fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
     ];
     let passed_on = variable::PASSED_ON.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
     own.into_iter().chain(passed_on).collect()
-}
-
-/// The absolute path of the program that was installed beside this one.
-///
-/// # Errors
-/// When this program does not know where it is.
-pub fn beside_self(program: Program) -> Outcome<Vec<u8>> {
-    let own =
-        rustix::fs::readlink(c"/proc/self/exe", Vec::new()).or_fail(|| "cannot read /proc/self/exe")?.into_bytes();
-    let directory = own.iter().rposition(|byte| *byte == b'/').and_then(|slash| own.get(..=slash)).unwrap_or_default();
-    Ok([directory, program.name().as_bytes()].concat())
 }
 
 /// Starts the switcher until the peer greets.

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::confine::landlock::Grant;
+use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};
 use crate::files::component::Component;
@@ -12,11 +12,12 @@ use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::program::Program;
 use crate::pilot::handover;
 use crate::pilot::switch::{Operation, Request, switch};
 use crate::pilot::watchdog::attend;
-use crate::policy::{MayLack, Policy};
+use crate::policy::Policy;
 use crate::protocol::wire::Message;
 use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};

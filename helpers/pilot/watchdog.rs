@@ -9,7 +9,8 @@
 
 use crate::ground::frame;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::program::Program;
 use crate::protocol::connection::{pause, wait_for};
 use crate::sys;
 use core::sync::atomic::{AtomicU64, Ordering};

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::files::metadata::Metadata;
+use crate::ground::installation::POLICY as PATH;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::fs::{CWD, FileType, Mode, OFlags, openat};
@@ -11,9 +12,6 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
-
-/// The policy file. Fixed: whoever starts a helper must not be able to choose another one.
-pub const PATH: &str = "/etc/glexec-rs/policy";
 
 /// The directories on the way to it.
 const DIRECTORIES: [&CStr; 3] = [c"/", c"etc", c"glexec-rs"];

@@ -2,11 +2,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::file::PATH;
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
 use crate::confine::seccomp::{JOB_POLICY, JOB_POLICY_ABSENT};
 use crate::files::metadata::Metadata;
 use crate::ground::escape::Escaped;
+use crate::ground::installation::POLICY as PATH;
 use crate::ground::outcome::{OrFail, Outcome};
 use landlock::{Access, AccessFs, BitFlags, Scope};
 use rustix::fs::{FileType, Mode, OFlags, open};

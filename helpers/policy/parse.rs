@@ -5,7 +5,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Policy, Symlinks};
+use super::Policy;
+use crate::copy::rules::Symlinks;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use core::fmt::Display;
@@ -173,7 +174,9 @@ fn trim(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{CleanupRules, MayLack, Policy, Symlinks};
+    use super::super::Policy;
+    use crate::confine::landlock::MayLack;
+    use crate::copy::rules::{CleanupRules, Symlinks};
     use crate::ground::limits;
     use core::time::Duration;
 

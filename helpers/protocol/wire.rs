@@ -7,16 +7,8 @@
 #![forbid(unsafe_code)]
 
 use crate::files::component::Component;
+use crate::files::metadata::Time;
 use crate::ground::limits;
-
-/// A point in time as the file system keeps it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Time {
-    /// Seconds since 1970, negative before.
-    pub seconds: i64,
-    /// Nanoseconds, below 1,000,000,000.
-    pub nanoseconds: u32,
-}
 
 /// Why something of the tree is not part of the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,9 @@
 
 use crate::files::metadata::{Identity, Metadata};
 use crate::ground::escape::Escaped;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program};
-use crate::pilot::switch::beside_self;
+use crate::ground::installation::beside_self;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::program::Program;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, accessat, openat};
 use std::ffi::CString;
 use std::os::fd::OwnedFd;

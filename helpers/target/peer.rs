@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::confine::landlock::Grant;
+use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{self, filling, reading, removing};
 use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
@@ -20,9 +20,10 @@ use crate::files::walk::{CHANGE, DIRECTORY, LIST, Opened, open_directory};
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
-use crate::ground::outcome::{Failure, OrFail, Outcome, Program, Unmade};
+use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
+use crate::ground::program::Program;
 use crate::pilot::switch::{GREETING, Operation};
-use crate::policy::{MayLack, Policy};
+use crate::policy::Policy;
 use crate::protocol::connection::{Broken, Connection, Handed, Packet};
 use crate::protocol::wire::{Message, Place};
 use crate::sys;

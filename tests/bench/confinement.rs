@@ -6,9 +6,8 @@
 #![forbid(unsafe_code)]
 
 use glexec_rs::confine::confine;
-use glexec_rs::confine::landlock::Grant;
+use glexec_rs::confine::landlock::{Grant, MayLack};
 use glexec_rs::confine::phase::{self, Phase, filling, removing, renaming};
-use glexec_rs::policy::MayLack;
 use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::AsFd;
