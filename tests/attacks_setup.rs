@@ -9,8 +9,8 @@ use common::{FileSystem, GREG, Kind, MALLORY, PILOT, Sandbox, Seat, Site, Snapsh
 use common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::metadata::{Metadata, Time};
-use glexec_rs::pilot::switch::GREETING;
 use glexec_rs::protocol::connection::{Connection, Packet, pair};
+use glexec_rs::protocol::greeting::GREETING;
 use glexec_rs::protocol::wire::{Message, Place, Record};
 use rustix::fs::{FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 use std::collections::BTreeSet;

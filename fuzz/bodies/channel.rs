@@ -3,7 +3,8 @@
 use super::ground::{Witness, null, open, say};
 use super::{assert_fit_to_be_shown, environment_model, input::Input};
 use glexec_rs::ground::limits;
-use glexec_rs::target::channel::{Channel, HELLO};
+use glexec_rs::protocol::job_channel::HELLO;
+use glexec_rs::target::channel::Channel;
 use glexec_rs::target::wrapper::{Start, converse};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, RecvFlags, Shutdown, SocketFlags, SocketType, recv, shutdown, socketpair};

@@ -1,7 +1,7 @@
 //! Whether a new proxy is a whole PEM credential.
 
 use super::input::Input;
-use glexec_rs::files::proxy::is_whole;
+use glexec_rs::files::pem::is_whole;
 
 /// What stands between the dashes.
 const LABELS: [&str; 6] = ["CERTIFICATE", "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "PUBLIC KEY", "X509 CRL"];

@@ -3,7 +3,8 @@
 use super::input::Input;
 use glexec_rs::ground::escape::Escaped;
 use glexec_rs::ground::limits::CHANNEL_ERROR_BYTES;
-use glexec_rs::job::{LastWord, Reader};
+use glexec_rs::ground::pipe::Reader;
+use glexec_rs::job::LastWord;
 
 /// The first byte says how much is kept of a pipe; then come the pieces in which it is said.
 pub fn target(data: &[u8]) {

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::pilot::watchdog::is_watched;
+use crate::ground::heartbeat::is_watched;
 use crate::protocol::wire::Totals;
 use core::time::Duration;
 use std::io::Write;

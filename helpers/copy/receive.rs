@@ -12,10 +12,10 @@ use crate::files::content::{Copier, Uncopied, write_all};
 use crate::files::metadata::{Metadata, Time};
 use crate::files::remove::remove_directory;
 use crate::files::walk::{CHANGE, DIRECTORY, Walk, mode_of};
+use crate::ground::heartbeat::{beat, is_worker};
 use crate::ground::installation::POLICY;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
-use crate::pilot::watchdog::{is_attended, sign_of_life};
 use crate::protocol::connection::{Connection, Handed, Packet, quoted};
 use crate::protocol::wire::{Malformed, Message, Reason, Record, Records, Totals};
 use crate::sys;
@@ -476,7 +476,7 @@ fn past(what: core::fmt::Arguments<'_>, key: &str) -> Failure {
 fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, next: &mut Instant) {
     let now = Instant::now();
     progress.show(totals);
-    sign_of_life();
+    beat();
     if now >= *next {
         end_after(limits::STUCK_DEADLINE);
         connection.send_if_room(&Message::Progress(*totals).encode());
@@ -486,7 +486,7 @@ fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, 
 
 /// Where no attendant does it, the kernel's alarm ends a process that gets stuck.
 fn end_after(patience: Duration) {
-    if !is_attended() {
+    if !is_worker() {
         sys::end_after(patience);
     }
 }

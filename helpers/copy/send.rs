@@ -9,10 +9,11 @@ use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
 use crate::ground::escape::Escaped;
+use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::pilot::watchdog::sign_of_life;
-use crate::protocol::connection::{Broken, Connection, PACKET_BYTES, Packet, pause, quoted};
+use crate::ground::wait::pause;
+use crate::protocol::connection::{Broken, Connection, PACKET_BYTES, Packet, quoted};
 use crate::protocol::wire::{Message, Reason, Record, Totals};
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -158,7 +159,7 @@ impl Sender<'_> {
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut listing = RawDir::new(&listed, &mut room);
         while let Some(entry) = listing.next() {
-            sign_of_life();
+            beat();
             let entry = entry.or_fail(|| "cannot list a directory")?;
             let name = entry.file_name();
             if name == c"." || name == c".." || self.is_proxy(name) {

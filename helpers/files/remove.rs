@@ -4,8 +4,8 @@
 
 use crate::files::component::Component;
 use crate::files::walk::{CHANGE, Walk, open_directory};
+use crate::ground::heartbeat::beat;
 use crate::ground::limits;
-use crate::pilot::watchdog::sign_of_life;
 use core::mem::MaybeUninit;
 use rustix::fs::{AtFlags, FileType, RawDir, SeekFrom, seek, unlinkat};
 use rustix::io::Errno;
@@ -109,7 +109,7 @@ fn next_directory(
     let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
     let mut listing = RawDir::new(directory, &mut room);
     while let Some(entry) = listing.next() {
-        sign_of_life();
+        beat();
         let entry = entry?;
         let name = entry.file_name();
         if name == c"." || name == c".." || !wanted(name) {

@@ -5,8 +5,11 @@
 pub mod argv;
 pub mod escape;
 pub mod frame;
+pub mod heartbeat;
 pub mod installation;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod pipe;
 pub mod program;
+pub mod wait;

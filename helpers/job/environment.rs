@@ -5,7 +5,7 @@
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};
-use crate::target::environment::NO_VALUE;
+use crate::protocol::job_channel::NO_VALUE;
 use std::collections::BTreeSet;
 
 /// One variable: `NAME=VALUE`, with a name of at least one byte and without NUL. The value is not [`NO_VALUE`].

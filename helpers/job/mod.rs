@@ -14,13 +14,13 @@ mod workspace;
 
 pub use record::{EndedBy, Phase, Record, Status, figures};
 pub use starter::LastWord;
-pub use supervise::Reader;
 
 use crate::files::component::Component;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
 use crate::sys;
 use crate::sys::supervisor::Leader;

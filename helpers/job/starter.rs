@@ -3,10 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use super::supervise::{Reader, Supervisor};
+use super::supervise::Supervisor;
 use crate::ground::limits;
-use crate::protocol::connection::wait_for;
-use crate::target::channel::HELLO;
+use crate::ground::pipe::Reader;
+use crate::ground::wait::wait_for;
+use crate::protocol::job_channel::HELLO;
 use core::mem::MaybeUninit;
 use core::time::Duration;
 use rustix::event::PollFlags;

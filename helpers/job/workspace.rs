@@ -6,8 +6,9 @@ use super::Request;
 use crate::files::component::Component;
 use crate::files::content::{Copier, Uncopied};
 use crate::files::metadata::Metadata;
-use crate::files::path::{Place, split};
+use crate::files::path::split;
 use crate::files::proxy;
+use crate::files::sandbox::{Names, below};
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use core::convert::Infallible;
@@ -35,7 +36,7 @@ const NEW_FILE: OFlags =
 /// The sandbox S. As long as the job has it, `home` is the directory S.condor.
 pub struct Workspace {
     /// Its names in its parent.
-    pub place: Place,
+    pub place: Names,
     /// The pilot's own directory, under whichever of the two names it is at the moment.
     pub home: OwnedFd,
     /// P, the proxy's name in it.
@@ -84,7 +85,7 @@ impl Workspace {
         let proxy = request.proxy.as_deref().map(proxy_file).transpose()?;
         let output = request.output.as_deref().map(output_place).transpose()?;
         let mut workspace = match &request.sandbox {
-            Some(sandbox) => Self::enter(Place::find(&resolved(sandbox)?)?, false)?,
+            Some(sandbox) => Self::enter(Names::find(&resolved(sandbox)?)?, false)?,
             None => Self::make(request, output.as_ref())?,
         };
         workspace.output = output;
@@ -97,7 +98,7 @@ impl Workspace {
         }
     }
 
-    fn enter(place: Place, made: bool) -> Outcome<Self> {
+    fn enter(place: Names, made: bool) -> Outcome<Self> {
         place.require_own_parent()?;
         let home = place.open_home(&place.name)?.directory;
         let proxy = Component::new(PLACEHOLDER_NAME).or_fail(|| "the stand-in's name")?;
@@ -197,12 +198,12 @@ impl Workspace {
 
     /// S, its absolute path.
     pub fn path(&self) -> Vec<u8> {
-        below(&self.place.parent_path, &self.place.name)
+        self.place.sandbox_path()
     }
 
     /// Where the pilot's own directory is while the job has the sandbox.
     pub fn parked_path(&self) -> Vec<u8> {
-        below(&self.place.parent_path, &self.place.parked)
+        self.place.parked_path()
     }
 
     /// After setup: removes the job's copy of the stand-in for a proxy, which would only mislead it. The sandbox is still this account's
@@ -280,11 +281,6 @@ impl Workspace {
         self.run_directory.as_ref().map_or(Ok(()), remove_directory)?;
         Ok(left)
     }
-}
-
-fn below(directory: &[u8], name: &Component) -> Vec<u8> {
-    let separator: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
-    [directory, separator, name.bytes()].concat()
 }
 
 /// The absolute path of something that exists, without symbolic links.
@@ -390,7 +386,7 @@ fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Workspace> {
         let suffix = if number == 0 { String::new() } else { format!("_{number}") };
         let name = format!("dir_{}{suffix}", std::process::id());
         let path = below(execute, &Component::new(name.as_bytes()).or_fail(failed)?);
-        let place = Place::find(&path)?;
+        let place = Names::find(&path)?;
         if place.look(&place.parked)?.is_some() {
             continue;
         }

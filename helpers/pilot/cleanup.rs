@@ -11,8 +11,8 @@ use crate::copy::report;
 use crate::copy::rules::CleanupRules;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
-use crate::files::path::Place;
 use crate::files::proxy;
+use crate::files::sandbox::Names;
 use crate::files::walk::Opened;
 use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
@@ -21,10 +21,11 @@ use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::handover;
 use crate::pilot::staging as merge;
-use crate::pilot::switch::{Operation, Request, Switched, switch};
+use crate::pilot::switch::{Request, Switched, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
 use crate::protocol::connection::Connection;
+use crate::protocol::greeting::Operation;
 use crate::protocol::wire::{Message, Totals};
 use crate::sys;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
@@ -78,7 +79,7 @@ enum State {
 
 fn work(arguments: &SandboxArguments) -> Outcome {
     let policy = Policy::load()?;
-    let place = Place::find(&arguments.sandbox)?;
+    let place = Names::find(&arguments.sandbox)?;
     place.require_own_parent()?;
     let (totals, left_out) = match state(&place)? {
         State::TakenBack => (Totals::default(), Vec::new()),
@@ -102,7 +103,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
 }
 
 /// Opens the pilot's own directory, keeps other helpers away, and makes sure that none has changed the state before that.
-fn hold(place: &Place, home: &Component, expected: &State, arguments: &SandboxArguments) -> Outcome<(Opened, OwnedFd)> {
+fn hold(place: &Names, home: &Component, expected: &State, arguments: &SandboxArguments) -> Outcome<(Opened, OwnedFd)> {
     let home = place.open_home(home)?;
     proxy::close_to_others(home.directory.as_fd(), &arguments.proxy);
     let held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
@@ -113,7 +114,7 @@ fn hold(place: &Place, home: &Component, expected: &State, arguments: &SandboxAr
     }
 }
 
-fn state(place: &Place) -> Outcome<State> {
+fn state(place: &Names) -> Outcome<State> {
     let own = |found: &Metadata| found.owner == geteuid().as_raw() && found.is_directory();
     let (sandbox, parked) = (place.look(&place.name)?, place.look(&place.parked)?);
     match (sandbox, parked) {
@@ -143,7 +144,7 @@ fn state(place: &Place) -> Outcome<State> {
 }
 
 /// The job has removed or moved its sandbox: at least the Starter gets its own back. Gives what is to be reported.
-fn restore(place: &Place) -> Outcome<Failure> {
+fn restore(place: &Names) -> Outcome<Failure> {
     let (parent, name, parked) = (&place.parent, place.name.c_str(), place.parked.c_str());
     match renameat_with(parent, parked, parent, name, RenameFlags::NOREPLACE) {
         Err(Errno::EXIST) => {
@@ -157,7 +158,7 @@ fn restore(place: &Place) -> Outcome<Failure> {
     Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", place.name)))
 }
 
-fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outcome<Switched> {
+fn start(place: &Names, home: &Component, arguments: &SandboxArguments) -> Outcome<Switched> {
     let switched = switch(&Request {
         switcher: arguments.switcher.clone(),
         proxy: place.path_of(home, &arguments.proxy),
@@ -170,7 +171,7 @@ fn start(place: &Place, home: &Component, arguments: &SandboxArguments) -> Outco
     Ok(switched)
 }
 
-fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
+fn remove_leftover(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.name, arguments)?;
     let proof = confine(&CLEANUP_PILOT, &[], may_lack)?;
@@ -180,7 +181,7 @@ fn remove_leftover(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArgum
     switched.conclude(removed)
 }
 
-fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
+fn take_back(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
     proxy::open(home, &arguments.proxy)?;
     let mut switched = start(place, &place.parked, arguments)?;
     let proof = confine(
@@ -200,7 +201,7 @@ fn take_back(place: &Place, home: BorrowedFd<'_>, arguments: &SandboxArguments, 
 
 fn receive_and_exchange(
     connection: &Connection,
-    place: &Place,
+    place: &Names,
     home: BorrowedFd<'_>,
     proxy: &Component,
     rules: CleanupRules,

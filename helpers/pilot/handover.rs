@@ -5,7 +5,7 @@
 use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
-use crate::files::path::Place;
+use crate::files::sandbox::Names;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::protocol::connection::{Connection, Packet, quoted};
 use crate::protocol::wire::{self, Message};
@@ -17,7 +17,7 @@ use std::os::fd::BorrowedFd;
 /// When it is gone.
 pub fn ask(
     connection: &Connection,
-    place: &Place,
+    place: &Names,
     name: &Component,
     proxy: &Component,
     remove_only: bool,

@@ -3,8 +3,8 @@
 #![forbid(unsafe_code)]
 
 use crate::files::component::Component;
-use crate::files::path::Place;
 use crate::files::proxy;
+use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
@@ -79,7 +79,7 @@ impl RunArguments {
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let RunArguments { switcher, proxy: proxy_name, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
-    let place = Place::find(&sandbox)?;
+    let place = Names::find(&sandbox)?;
     let home = place.open_home(&place.parked)?;
     proxy::open(home.directory.as_fd(), &proxy_name)?;
     let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

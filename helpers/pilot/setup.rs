@@ -10,19 +10,21 @@ use crate::copy::report;
 use crate::copy::report::LeftOut;
 use crate::copy::send::{Tree, send_tree};
 use crate::files::component::Component;
-use crate::files::path::Place;
 use crate::files::proxy;
+use crate::files::proxy_copy::nameless_copy;
 use crate::files::remove::remove_contents;
+use crate::files::sandbox::{Names, UNFINISHED};
 use crate::files::walk::Opened;
 use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::handover;
-use crate::pilot::switch::{Operation, Request, switch};
+use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
 use crate::protocol::connection::Connection;
+use crate::protocol::greeting::Operation;
 use crate::protocol::wire::{Message, Totals};
 use crate::sys;
 use rustix::process::{Resource, geteuid};
@@ -61,7 +63,7 @@ pub fn main() -> ExitCode {
 
 fn work(arguments: &SandboxArguments) -> Outcome {
     let may_lack = Policy::load()?.may_lack;
-    let place = Place::find(&arguments.sandbox)?;
+    let place = Names::find(&arguments.sandbox)?;
     place.require_own_parent()?;
     if interrupted_after_exchange(&place)? {
         return finish(&place, arguments, may_lack);
@@ -69,7 +71,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
     let home = place.open_home(&place.name)?;
     let _held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
     let proxy = proxy::open(home.directory.as_fd(), &arguments.proxy)?;
-    let copy = proxy::nameless_copy(home.directory.as_fd(), &proxy)?;
+    let copy = nameless_copy(home.directory.as_fd(), &proxy)?;
 
     let switched = switch(&Request {
         switcher: arguments.switcher.clone(),
@@ -87,7 +89,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
 }
 
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.
-fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
+fn interrupted_after_exchange(place: &Names) -> Outcome<bool> {
     let own = geteuid().as_raw();
     let Some(sandbox) = place.look(&place.name)? else {
         return Err(Failure::permanent(format_args!("the sandbox {} does not exist", place.name)));
@@ -102,14 +104,14 @@ fn interrupted_after_exchange(place: &Place) -> Outcome<bool> {
     {
         return Ok(true);
     }
-    if !is_own || parked.mode & crate::target::peer::UNFINISHED != 0 {
+    if !is_own || parked.mode & UNFINISHED != 0 {
         // Left by an interrupted setup of the target account, which removes it, or planted, which it refuses.
         return Ok(false);
     }
     Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
 }
 
-fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
+fn finish(place: &Names, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
     let home = place.open_home(&place.parked)?;
     let home = home.directory.as_fd();
     let _held = place.lock(home, &arguments.proxy)?;
@@ -122,7 +124,7 @@ fn finish(place: &Place, arguments: &SandboxArguments, may_lack: MayLack) -> Out
 
 fn hand_over(
     connection: &Connection,
-    place: &Place,
+    place: &Names,
     home: Opened,
     (proxy, copy): (&Component, Option<&OwnedFd>),
     may_lack: MayLack,

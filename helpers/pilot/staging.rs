@@ -3,11 +3,11 @@
 #![forbid(unsafe_code)]
 
 use crate::files::component::Component;
-use crate::files::proxy;
+use crate::files::proxy_copy::STAGED_NAME;
 use crate::files::remove::remove_directory;
 use crate::files::walk::DIRECTORY;
+use crate::ground::heartbeat::beat;
 use crate::ground::outcome::{OrFail, Outcome, Unmade};
-use crate::pilot::watchdog::sign_of_life;
 use core::mem::MaybeUninit;
 use rustix::fs::{Mode, RawDir, RenameFlags, SeekFrom, mkdirat, openat, renameat, renameat_with, seek};
 use rustix::io::Errno;
@@ -44,7 +44,7 @@ pub struct Staging<'d> {
 pub fn sweep(home: BorrowedFd<'_>) -> Outcome {
     let context = || "cannot remove what an interrupted helper left";
     // A merge that was interrupted may have brought something of the job's with this name, a directory, too.
-    remove_directory(home, proxy::STAGED_NAME).or_fail(context)?;
+    remove_directory(home, STAGED_NAME).or_fail(context)?;
     for_each_entry(home, |name| {
         let ours = name.to_bytes().starts_with(PREFIX.as_bytes());
         if ours { remove_directory(home, name).map(|()| true) } else { Ok(false) }
@@ -131,7 +131,7 @@ fn for_each_entry(directory: BorrowedFd<'_>, mut act: impl FnMut(&CStr) -> Resul
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut listing = RawDir::new(directory, &mut room);
         while let Some(entry) = listing.next() {
-            sign_of_life();
+            beat();
             let entry = entry?;
             if entry.file_name() != c"." && entry.file_name() != c".." {
                 taken |= act(entry.file_name())?;

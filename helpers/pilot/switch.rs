@@ -6,8 +6,11 @@ use crate::ground::escape::Escaped;
 use crate::ground::installation::beside_self;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
+use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
-use crate::protocol::connection::{self, Connection, Packet, wait_for};
+use crate::ground::wait::{pause, wait_for};
+use crate::protocol::connection::{self, Connection, Packet};
+use crate::protocol::greeting::{GREETING, Operation};
 use crate::sys;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -20,15 +23,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-/// The first thing that the peer says, and all that is looked at before this side is confined.
-pub const GREETING: &[u8] = b"glexec-rs peer 1\n";
-
 /// The switcher's "refused by configuration or a failed system call" and "not authorised": both may pass (a mapping service that is
 /// down), and are the only ones that are tried again.
 const TRANSIENT: [i32; 2] = [202, 203];
-
-/// How many pieces of its output are read between two looks at the clock: together what a pipe holds.
-const OUTPUT_PIECES: u32 = 16;
 
 /// What a switcher is told about the job's credential, and what it is handed on from our own environment.
 mod variable {
@@ -37,34 +34,6 @@ mod variable {
     pub const TARGET_PROXY: &str = "GLEXEC_TARGET_PROXY";
     /// The pilot's own credential to a mapping service; and what glexec itself documents for its callers.
     pub const PASSED_ON: [&str; 4] = ["X509_USER_PROXY", "GLEXEC_MODE", "GLEXEC_ENV", "GLEXEC_ID"];
-}
-
-/// What the peer is to do, as the one word of its command line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// Receive a sandbox.
-    Setup,
-    /// Send it back.
-    Cleanup,
-    /// Signal processes.
-    Kill,
-    /// Install a new proxy.
-    UpdateProxy,
-}
-
-impl Operation {
-    /// All of them.
-    pub const ALL: [Operation; 4] = [Operation::Setup, Operation::Cleanup, Operation::Kill, Operation::UpdateProxy];
-
-    /// The word on the peer's command line.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Operation::Setup => "setup",
-            Operation::Cleanup => "cleanup",
-            Operation::Kill => "kill",
-            Operation::UpdateProxy => "update_proxy",
-        }
-    }
 }
 
 /// One call of the switcher.
@@ -92,8 +61,7 @@ pub struct Switched {
 struct Running {
     child: Child,
     ended: OwnedFd,
-    output: Option<OwnedFd>,
-    printed: Vec<u8>,
+    output: Reader,
 }
 
 /// The environment of a switcher, built from nothing.
@@ -119,7 +87,7 @@ pub fn switch(request: &Request) -> Outcome<Switched> {
     let peer = beside_self(Program::Peer)?;
     sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
     let mut tries_left = request.retries;
-    let mut pause = Duration::from_secs(request.delay.into());
+    let mut least = Duration::from_secs(request.delay.into());
     loop {
         let refused = match attempt(request, &peer)? {
             Ok(switched) => return Ok(switched),
@@ -130,8 +98,8 @@ pub fn switch(request: &Request) -> Outcome<Switched> {
             return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
         }
         tries_left = tries_left.saturating_sub(1);
-        connection::pause(pause.saturating_add(jitter(request.delay)).min(limits::RETRY_DELAY_MOST));
-        pause = pause.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
+        pause(least.saturating_add(jitter(request.delay)).min(limits::RETRY_DELAY_MOST));
+        least = least.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
     }
 }
 
@@ -150,9 +118,7 @@ fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>>
     if request.operation != Operation::Cleanup {
         sys::refuse_descriptors(ours.as_fd());
     }
-    let (output, printed_to) =
-        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).or_fail(|| "cannot make a pipe")?;
-    rustix::io::ioctl_fionbio(&output, true).or_fail(|| "cannot make a pipe")?;
+    let (output, printed_to) = Reader::new(limits::SWITCHER_OUTPUT_BYTES)?;
     let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
     let child = Command::new(OsStr::from_bytes(&request.switcher))
         .arg(OsStr::from_bytes(peer))
@@ -171,7 +137,7 @@ fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>>
         .ok_or(Errno::SRCH)
         .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
         .or_fail(|| "cannot watch the switcher (pidfd_open, Linux 5.3)")?;
-    let switcher = Running { child, ended, output: Some(output), printed: Vec::new() };
+    let switcher = Running { child, ended, output };
     switcher.await_greeting(Connection::new(ours), &request.switcher)
 }
 
@@ -188,13 +154,13 @@ impl Running {
                 }
                 closed = true;
             }
-            self.read_output();
+            self.output.read();
             if let Some(status) = self.child.try_wait().or_fail(|| "cannot wait for the switcher")? {
                 // What it wrote last may have come between the two looks.
                 if !closed && connection.has_arrived() && self.greeted(&connection)? {
                     return Ok(Ok(Switched { connection, switcher: self }));
                 }
-                self.read_output();
+                self.output.read();
                 return self.refused(status, path);
             }
             let Some(left) = limits::GREETING_DEADLINE.checked_sub(started.elapsed()) else {
@@ -227,29 +193,11 @@ impl Running {
         let timeout =
             Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(1), tv_nsec: left.subsec_nanos().into() };
         let mut fds = vec![PollFd::new(&self.ended, PollFlags::IN)];
-        fds.extend(self.output.as_ref().map(|output| PollFd::new(output, PollFlags::IN)));
+        fds.extend(self.output.watched().map(|(output, events)| PollFd::from_borrowed_fd(output, events)));
         fds.extend(connection.map(|connection| PollFd::new(connection, PollFlags::IN)));
         match poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(Failure::permanent(format_args!("cannot wait for the switcher: {errno}"))),
-        }
-    }
-
-    /// Keeps the beginning of what it prints and drops the rest, so that it never waits for a reader.
-    ///
-    /// Takes a bounded part at a time: whoever prints without end must not keep us from looking at the clock.
-    fn read_output(&mut self) {
-        let mut piece = [0_u8; 4096];
-        for _ in 0..OUTPUT_PIECES {
-            let Some(output) = &self.output else { return };
-            match rustix::io::read(output, &mut piece) {
-                Ok(0) => self.output = None,
-                Ok(count) => {
-                    let room = limits::SWITCHER_OUTPUT_BYTES.saturating_sub(self.printed.len()).min(count);
-                    self.printed.extend_from_slice(piece.get(..room).unwrap_or_default());
-                }
-                Err(_) => return,
-            }
         }
     }
 
@@ -273,7 +221,7 @@ impl Running {
 
     /// What it printed, for the report.
     fn said(&self) -> String {
-        match self.printed.trim_ascii() {
+        match self.output.kept.trim_ascii() {
             [] => String::new(),
             text => format!("; it said {}", Escaped(text)),
         }
@@ -312,7 +260,7 @@ impl Switched {
         drop(connection);
         let started = Instant::now();
         while let Some(left) = limits::SWITCHER_END_DEADLINE.checked_sub(started.elapsed()) {
-            switcher.read_output();
+            switcher.output.read();
             match switcher.child.try_wait() {
                 Ok(None) => {}
                 Ok(Some(status)) => return status.signal(),
@@ -321,23 +269,5 @@ impl Switched {
             let _ = wait_for(switcher.ended.as_fd(), PollFlags::IN, left.min(Duration::from_millis(100)));
         }
         None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Pid, PidfdFlags, Running, limits, pidfd_open};
-    use std::process::Command;
-
-    #[test]
-    fn output_without_end_is_not_read_to_its_end() {
-        let child = Command::new("true").spawn().unwrap();
-        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty()).unwrap();
-        let endless = std::fs::File::open("/dev/zero").unwrap();
-        let mut switcher = Running { child, ended, output: Some(endless.into()), printed: Vec::new() };
-        switcher.read_output();
-        assert_eq!(switcher.printed.len(), limits::SWITCHER_OUTPUT_BYTES);
-        assert!(switcher.output.is_some());
-        switcher.child.wait().unwrap();
     }
 }

@@ -6,8 +6,11 @@ use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};
 use crate::files::component::Component;
-use crate::files::path::{Place, split, trusted_directory};
-use crate::files::proxy::{self, Staged};
+use crate::files::path::{split, trusted_directory};
+use crate::files::pem::is_whole;
+use crate::files::proxy;
+use crate::files::proxy_copy::{STAGED_NAME, Staged};
+use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
@@ -15,9 +18,10 @@ use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::handover;
-use crate::pilot::switch::{Operation, Request, switch};
+use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
+use crate::protocol::greeting::Operation;
 use crate::protocol::wire::Message;
 use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};
@@ -96,7 +100,7 @@ fn work(arguments: UpdateArguments) -> Outcome {
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
 
-    let place = Place::find(&sandbox)?;
+    let place = Names::find(&sandbox)?;
     let Some(switcher) = switcher else {
         let home = place.open_home(&place.name)?;
         let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
@@ -135,7 +139,7 @@ fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
             count => length = length.saturating_add(count),
         }
     }
-    if proxy::is_whole(pem.get(..length).unwrap_or_default()) {
+    if is_whole(pem.get(..length).unwrap_or_default()) {
         Ok(())
     } else {
         Err(Failure::permanent(
@@ -147,14 +151,14 @@ fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
 /// First the job's, through the switcher, then the pilot's: so the pilot's copy is never ahead of what the job can use.
 fn renew_both(
     switcher: Vec<u8>,
-    place: &Place,
+    place: &Names,
     home: BorrowedFd<'_>,
     new: &OwnedFd,
     staged: Staged<'_>,
     proxy_name: &Component,
     may_lack: MayLack,
 ) -> Outcome {
-    let waiting = Component::new(proxy::STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
+    let waiting = Component::new(STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
     let (retries, delay) = TRIES;
     // The switcher is another program, for which everything is at its default.
     sys::reset_signals();

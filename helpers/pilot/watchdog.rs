@@ -8,68 +8,27 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::frame;
+use crate::ground::heartbeat::{self, ALIVE, Worker};
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::protocol::connection::{pause, wait_for};
+use crate::ground::wait::{pause, wait_for};
 use crate::sys;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, PidfdFlags, Resource, Signal, WaitOptions, pidfd_open, pidfd_send_signal, waitpid};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
-use std::sync::OnceLock;
 use std::time::Instant;
-
-/// What the worker writes when it lives; any other byte is its exit code, and the last one.
-const ALIVE: u8 = 0xff;
-
-/// The pause between two signs of life, in seconds.
-const SIGNS_PAUSE: u64 = 1;
 
 /// How long a sign of life is waited for at least.
 const LAST_CHANCE: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at a worker that is about to be gone.
 const GONE_PAUSE: Duration = Duration::from_millis(1);
-
-/// The worker's way to its attendant; in any other process there is none.
-static WORKER: OnceLock<Worker> = OnceLock::new();
-
-struct Worker {
-    attendant: OwnedFd,
-    /// Whether a person reads the attendant's standard error.
-    is_watched: bool,
-    begun: Instant,
-    /// When the next sign is due, in seconds after `begun`.
-    next_sign: AtomicU64,
-}
-
-/// Shows the attendant, if this process is a worker, that the work goes on. Costs a look at the clock, so that every loop can do it.
-///
-/// Whoever does not for [`limits::STUCK_DEADLINE`] is given up.
-pub fn sign_of_life() {
-    let Some(worker) = WORKER.get() else { return };
-    let now = worker.begun.elapsed().as_secs();
-    if now >= worker.next_sign.load(Ordering::Relaxed) {
-        worker.next_sign.store(now.saturating_add(SIGNS_PAUSE), Ordering::Relaxed);
-        let _ = rustix::io::write(&worker.attendant, &[ALIVE]);
-    }
-}
-
-/// Whether this process is a worker.
-pub fn is_attended() -> bool {
-    WORKER.get().is_some()
-}
-
-/// Whether a person watches what this program says.
-pub fn is_watched() -> bool {
-    WORKER.get().map_or_else(|| std::io::stderr().is_terminal(), |worker| worker.is_watched)
-}
 
 /// Lets a process of its own do `work` and say what came of it, and gives the program's exit code.
 ///
@@ -81,9 +40,8 @@ pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitC
     frame::raise_limit(Resource::Nproc);
     let pipe = || pipe_with(PipeFlags::CLOEXEC).or_fail(|| "cannot make a pipe");
     let [(control, ours), (output, printed_to), (errors, reported_to)] = [pipe()?, pipe()?, pipe()?];
-    let worker =
-        Worker { attendant: ours, is_watched: is_watched(), begun: Instant::now(), next_sign: AtomicU64::new(0) };
-    let attendant = rustix::process::getpid();
+    let worker = Worker::new(ours);
+    let watchdog = rustix::process::getpid();
     match sys::fork().or_fail(|| "cannot start a process")? {
         None => {
             drop((control, output, errors));
@@ -92,10 +50,10 @@ pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitC
                 .and_then(|()| rustix::stdio::dup2_stderr(&reported_to));
             drop((printed_to, reported_to));
             // Without an attendant nobody is there to hear why.
-            if set_up.is_err() || rustix::process::getppid() != Some(attendant) || WORKER.set(worker).is_err() {
+            if set_up.is_err() || rustix::process::getppid() != Some(watchdog) || !worker.take_up() {
                 std::process::exit(1);
             }
-            end(frame::conclude(program, work()))
+            heartbeat::end(frame::conclude(program, work()))
         }
         Some(process) => {
             drop((worker, printed_to, reported_to));
@@ -103,14 +61,6 @@ pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitC
             Attended { process, control, output: Some(output), errors: Some(errors), last_sign: Instant::now() }.wait()
         }
     }
-}
-
-/// The worker's last word.
-fn end(code: u8) -> ! {
-    if let Some(worker) = WORKER.get() {
-        let _ = rustix::io::write(&worker.attendant, &[code]);
-    }
-    std::process::exit(code.into())
 }
 
 /// A worker in the attendant's eyes.

@@ -6,12 +6,13 @@
 
 use crate::files::metadata::Metadata;
 use crate::ground::escape::Escaped;
+use crate::ground::heartbeat::is_worker;
 use crate::ground::limits;
-use crate::pilot::watchdog::{is_attended, sign_of_life};
+use crate::ground::wait::{pause, wait_for};
 use core::fmt::{self, Display, Formatter};
 use core::mem::{ManuallyDrop, MaybeUninit};
 use core::time::Duration;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::net::{
@@ -33,9 +34,6 @@ const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS));
 
 /// How long to wait before descriptors are offered again that the kernel refused because too many are under way.
 const IN_FLIGHT_PAUSE: Duration = Duration::from_millis(5);
-
-/// The longest wait without a sign of life.
-const PIECE: Duration = Duration::from_secs(30);
 
 /// One end of the pair.
 pub struct Connection {
@@ -134,7 +132,7 @@ impl Packet {
 /// A descriptor that the other side has handed over, of whatever it likes.
 ///
 /// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which can be a process of the job
-/// (FUSE). So a worker, for whose end nobody waits ([`crate::pilot::watchdog`]), keeps those open that it does not accept, and any that is just dropped stays open.
+/// (FUSE). So a worker, for whose end nobody waits ([`crate::ground::heartbeat`]), keeps those open that it does not accept, and any that is just dropped stays open.
 pub struct Handed(ManuallyDrop<OwnedFd>);
 
 impl Handed {
@@ -149,7 +147,7 @@ impl Handed {
 
     /// Closes it, but for a worker if it is a file.
     pub fn refuse(self) {
-        if !is_attended() || Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
+        if !is_worker() || Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
             drop(self.accept());
         }
     }
@@ -324,33 +322,6 @@ impl Connection {
 impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
-    }
-}
-
-/// Does nothing for a while, with a call that every profile has.
-pub fn pause(duration: Duration) {
-    let started = Instant::now();
-    while let Some(left) = duration.checked_sub(started.elapsed()) {
-        sign_of_life();
-        let _ = poll(&mut [], Timespec::try_from(left.min(PIECE)).ok().as_ref());
-    }
-}
-
-/// Waits for one of `events` on `fd`, or for its end; false when `patience` is used up.
-///
-/// # Errors
-/// The kernel's; interruptions are waited out.
-pub fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, patience: Duration) -> Result<bool, Errno> {
-    let started = Instant::now();
-    loop {
-        sign_of_life();
-        let left = patience.saturating_sub(started.elapsed());
-        match poll(&mut [PollFd::from_borrowed_fd(fd, events)], Timespec::try_from(left.min(PIECE)).ok().as_ref()) {
-            Ok(0) if left > PIECE => {}
-            Ok(ready) => return Ok(ready > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
     }
 }
 

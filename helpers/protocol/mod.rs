@@ -3,4 +3,6 @@
 #![forbid(unsafe_code)]
 
 pub mod connection;
+pub mod greeting;
+pub mod job_channel;
 pub mod wire;

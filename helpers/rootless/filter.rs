@@ -5,19 +5,19 @@
 //! another architecture's convention (32 bit programs) kill the process, because their numbers mean something else; those of the
 //! x32 convention do not exist.
 //!
-//! The filters are also a mark: whoever carries them is inside a domain (see [`crate::target::status`]).
+//! The filters are also a mark: whoever carries them is inside a domain (`target::status` tells by it).
 
 #![forbid(unsafe_code)]
 
 use super::site_fault;
-use crate::confine::seccomp::{ROOTLESS_JOB, ROOTLESS_JOB_ABSENT};
+use crate::confine::seccomp::{Profile, ROOTLESS_FILTERS};
 use crate::ground::outcome::Outcome;
 
-/// Installs the filters for good, [`crate::target::status::DOMAIN_FILTERS`] of them.
+/// Installs the filters for good.
 ///
 /// # Errors
 /// The administrator's: the kernel has no seccomp filters, or something around us forbids them.
 pub fn install() -> Outcome {
     let context = "cannot install the seccomp filter";
-    ROOTLESS_JOB.install().and_then(|()| ROOTLESS_JOB_ABSENT.install()).map_err(site_fault(context))
+    ROOTLESS_FILTERS.iter().try_for_each(Profile::install).map_err(site_fault(context))
 }

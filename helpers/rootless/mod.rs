@@ -34,8 +34,9 @@ use self::command::Command;
 use crate::confine::capabilities;
 use crate::files::component::Component;
 use crate::files::metadata::{Identity, Metadata};
-use crate::files::path::{PARKED_SUFFIX, Place, split};
+use crate::files::path::split;
 use crate::files::proxy;
+use crate::files::sandbox::{Names, PARKED_SUFFIX};
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
@@ -145,13 +146,13 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
         confine(&command, &sandbox, &credential.place, &account)?;
         (command.path, proxy)
     };
-    let environment = environment(&account, &credential.place.path(), proxy);
+    let environment = environment(&account, &credential.place.sandbox_path(), proxy);
     Ok(execute(&program, argv, &environment))
 }
 
 /// The proxy that the caller named, and the sandbox that this makes the command's.
 struct Credential {
-    place: Place,
+    place: Names,
     name: Component,
 }
 
@@ -173,7 +174,7 @@ impl Credential {
         }
         let (directory, name) = split(&proxy_path)?;
         let is_parked = directory.ends_with(PARKED_SUFFIX);
-        let place = Place::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
+        let place = Names::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
         let home = open_own(&place, if is_parked { &place.parked } else { &place.name })?;
         proxy::open(home.as_fd(), &name)?;
         Ok(Credential { place, name })
@@ -186,7 +187,7 @@ impl Credential {
         if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
             return Err(Failure::permanent(format_args!(
                 "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
-                Escaped(&self.place.path())
+                Escaped(&self.place.sandbox_path())
             )));
         }
         let copy =
@@ -196,7 +197,7 @@ impl Credential {
 }
 
 /// A directory of this account in a place, as a handle.
-fn open_own(place: &Place, name: &Component) -> Outcome<OwnedFd> {
+fn open_own(place: &Names, name: &Component) -> Outcome<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory =
         openat(&place.parent, name.c_str(), flags, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
@@ -208,7 +209,7 @@ fn open_own(place: &Place, name: &Component) -> Outcome<OwnedFd> {
     }
 }
 
-fn confine(command: &Command, sandbox: &OwnedFd, place: &Place, account: &Account) -> Outcome {
+fn confine(command: &Command, sandbox: &OwnedFd, place: &Names, account: &Account) -> Outcome {
     let system = system::grants()?;
     if let Some(covering) = covering(&system, place.parent.as_fd())? {
         return Err(Failure::new(
@@ -289,13 +290,6 @@ fn execute(program: &CString, argv: &[Vec<u8>], environment: &[Vec<u8>]) -> Fail
 /// Turns an error into one that the administrator has to remedy.
 fn site_fault<E: Display>(context: &str) -> impl FnOnce(E) -> Failure {
     move |error| Failure::new(Kind::SiteFault, format_args!("{context}: {error}"))
-}
-
-impl Place {
-    /// The sandbox's absolute path.
-    fn path(&self) -> Vec<u8> {
-        self.parent_path.iter().chain(b"/").chain(self.name.bytes()).copied().collect()
-    }
 }
 
 #[cfg(test)]

@@ -1,21 +1,11 @@
-//! The wrapper's side of the channel between the Starter and the job: an environment, descriptors, and one error text.
-//!
-//! A `SOCK_STREAM` socket pair, native byte order. In order:
-//!
-//! 1. wrapper → Starter: `u32` 0xdeadbeef, the hello.
-//! 2. Starter → wrapper: `i32` length with a final NUL, then that many bytes: the environment ([`crate::target::environment`]).
-//! 3. Starter → wrapper, for each of stdin, stdout, stderr whose argument is `-`: one byte NUL with one descriptor.
-//! 4. Starter → wrapper: one byte NUL with one descriptor, a fresh socket.
-//! 5. On the fresh socket: end of file when the job has started, else up to 255 bytes of text and a NUL.
-//!
-//! Source: HTCondor up to 9.10, `condor_glexec_job_wrapper` and `GLexecStarter`.
-//!
-//! This reads exactly what was promised, and no byte more.
+//! The wrapper's end of the channel between the Starter and the job ([`crate::protocol::job_channel`]): reads exactly what was promised,
+//! and no byte more.
 
 #![forbid(unsafe_code)]
 
 use crate::ground::limits;
-use crate::protocol::connection::wait_for;
+use crate::ground::wait::wait_for;
+use crate::protocol::job_channel::HELLO;
 use core::fmt::{self, Display, Formatter};
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -27,9 +17,6 @@ use rustix::net::{
 use std::io::IoSliceMut;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
-
-/// What the wrapper says first.
-pub const HELLO: u32 = 0xdead_beef;
 
 /// How much is thrown away at a time.
 const DISCARD_BYTES: usize = 4096;

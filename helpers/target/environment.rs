@@ -9,6 +9,7 @@
 
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
+use crate::protocol::job_channel::NO_VALUE;
 use core::fmt::{self, Display, Formatter};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
@@ -20,9 +21,6 @@ use zeroize::Zeroizing;
 /// shared port. All else reaches the job.
 pub const SECRET_NAMES: [&[u8]; 3] =
     [b"CONDOR_INHERIT", b"CONDOR_PRIVATE_INHERIT", b"CONDOR_PRIVATE_SHARED_PORT_COOKIE"];
-
-/// The value that stands for none in the original: such a variable is in the job's environment as its bare name.
-pub const NO_VALUE: &[u8] = b"\x01\x02\x03\x04\x05\x06";
 
 /// Why an environment is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,18 +13,19 @@ use crate::copy::receive::{From, receive_tree};
 use crate::copy::send::{Tree, send_tree};
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
-use crate::files::path::{PARKED_SUFFIX, trusted_directory};
-use crate::files::proxy;
+use crate::files::path::trusted_directory;
+use crate::files::proxy_copy::Staged;
 use crate::files::remove::remove_directory;
+use crate::files::sandbox::{PARKED_SUFFIX, UNFINISHED};
 use crate::files::walk::{CHANGE, DIRECTORY, LIST, Opened, open_directory};
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::ground::program::Program;
-use crate::pilot::switch::{GREETING, Operation};
 use crate::policy::Policy;
 use crate::protocol::connection::{Broken, Connection, Handed, Packet};
+use crate::protocol::greeting::{GREETING, Operation};
 use crate::protocol::wire::{Message, Place};
 use crate::sys;
 use crate::target::job_mark::DomainCheck;
@@ -47,10 +48,6 @@ Exit codes: 0 done, 1 anything else (the helper reports why).
 
 /// The permission bits of a sandbox that is not whole yet.
 const UNFINISHED_MODE: u16 = UNFINISHED | 0o700;
-
-/// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
-/// to the directory's owner, and which no sandbox keeps.
-pub const UNFINISHED: u16 = 0o1000;
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -303,7 +300,7 @@ fn update_proxy(connection: &Connection, may_lack: MayLack) -> Outcome {
     let directory = sandbox.directory.as_fd();
     let content = site.content.ok_or_else(|| Failure::permanent("the pilot side sent no proxy"))?;
     confine(&phase::UPDATE_PROXY_TARGET, &[Grant { object: directory, rights: filling() }], may_lack)?;
-    let installed = proxy::Staged::copy(directory, &content).and_then(|staged| staged.install(&site.proxy));
+    let installed = Staged::copy(directory, &content).and_then(|staged| staged.install(&site.proxy));
     if let Some(before) = sandbox.restore {
         let _ = fchmod(directory, before);
     }

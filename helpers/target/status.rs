@@ -6,12 +6,10 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::seccomp::ROOTLESS_FILTERS;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
 use core::fmt::{self, Display, Formatter};
-
-/// How many seccomp filters `glexec_rootless` puts on a job.
-pub const DOMAIN_FILTERS: u32 = 2;
 
 /// The fields that are looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,13 +91,14 @@ impl Status {
     }
 
     /// Whether the process is inside a domain that `glexec_rootless` made, seen from a process outside that carries `outside`
-    /// filters: every process of a domain carries at least [`DOMAIN_FILTERS`] more, whatever container both are in, and can't get rid of
+    /// filters: every process of a domain carries at least [`ROOTLESS_FILTERS`] more, whatever container both are in, and can't get rid of
     /// them.
     ///
     /// The pilot's helpers carry one more. A process of the pilot that was put into more filters of its own would look the same as a
     /// job's; no process of a job ever looks like one of the pilot.
     pub fn is_inside_domain(&self, outside: u32) -> bool {
-        self.no_new_privs && self.seccomp_filters >= outside.saturating_add(DOMAIN_FILTERS)
+        let more = u32::try_from(ROOTLESS_FILTERS.len()).unwrap_or(u32::MAX);
+        self.no_new_privs && self.seccomp_filters >= outside.saturating_add(more)
     }
 }
 

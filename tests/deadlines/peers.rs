@@ -5,7 +5,7 @@ use crate::{HANGS, Left, assert_due, at_deadline, etc, full, side_by_side};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::metadata::Time;
 use glexec_rs::ground::limits;
-use glexec_rs::pilot::switch::GREETING;
+use glexec_rs::protocol::greeting::GREETING;
 use glexec_rs::protocol::wire::{Message, Reason, Record, Totals};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};

@@ -778,7 +778,7 @@ fn greeted(ground: &Ground) -> (Started, OwnedFd) {
     let peer = started(ground, &ground.programs.join("condor_glexec_peer"), "kill", theirs);
     let mut greeting = [0_u8; 64];
     let length = rustix::io::read(&ours, &mut greeting).unwrap();
-    assert_eq!(&greeting[..length], glexec_rs::pilot::switch::GREETING);
+    assert_eq!(&greeting[..length], glexec_rs::protocol::greeting::GREETING);
     (peer, ours)
 }
 

@@ -1,0 +1,151 @@
+//! The names of a sandbox, and what two accounts have agreed about them.
+
+#![forbid(unsafe_code)]
+
+use crate::files::component::Component;
+use crate::files::metadata::Metadata;
+use crate::files::path::{split, trusted_directory};
+use crate::files::walk::{LIST, Opened, open_directory};
+use crate::ground::escape::Escaped;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, renameat_with};
+use rustix::io::Errno;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
+pub const PARKED_SUFFIX: &[u8] = b".condor";
+
+/// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
+/// to the directory's owner, and which no sandbox keeps.
+pub const UNFINISHED: u16 = 0o1000;
+
+/// The names of one sandbox in its parent directory.
+pub struct Names {
+    /// The parent (HTCondor's EXECUTE), as a handle for names only.
+    pub parent: OwnedFd,
+    /// The parent's absolute path, for the target side, which has to get there on its own.
+    pub parent_path: Vec<u8>,
+    /// The sandbox.
+    pub name: Component,
+    /// Where the pilot's own directory is while the job has the sandbox; `<name>.condor`.
+    pub parked: Component,
+}
+
+impl Names {
+    /// Finds the parent of `sandbox`, an absolute path, for the account that runs this process.
+    ///
+    /// # Errors
+    /// When another account could swap a component of the path, or the name is unfit.
+    pub fn find(sandbox: &[u8]) -> Outcome<Self> {
+        let (parent_path, name) = split(sandbox)?;
+        let parked =
+            name.with_suffix(PARKED_SUFFIX).or_fail(|| format!("the sandbox {} cannot be parked", Escaped(sandbox)))?;
+        let parent = trusted_directory(&parent_path, &[rustix::process::geteuid().as_raw()])?;
+        Ok(Names { parent, parent_path, name, parked })
+    }
+
+    /// S, the sandbox's absolute path.
+    pub fn sandbox_path(&self) -> Vec<u8> {
+        below(&self.parent_path, &self.name)
+    }
+
+    /// The absolute path of `S.condor`.
+    pub fn parked_path(&self) -> Vec<u8> {
+        below(&self.parent_path, &self.parked)
+    }
+
+    /// The absolute path of an entry of the directory `of` (one of the two names), for the switcher's environment.
+    pub fn path_of(&self, of: &Component, entry: &Component) -> Vec<u8> {
+        below(&below(&self.parent_path, of), entry)
+    }
+
+    /// Opens one of the two directories to be listed, if it is this account's.
+    ///
+    /// # Errors
+    /// When it is anything else.
+    pub fn open_home(&self, name: &Component) -> Outcome<Opened> {
+        let home = open_directory(self.parent.as_fd(), name.c_str(), LIST).or_fail(|| format!("cannot open {name}"))?;
+        if home.found.owner == rustix::process::geteuid().as_raw() {
+            Ok(home)
+        } else {
+            Err(Failure::permanent(format_args!("{name} belongs to uid {}, not to this account", home.found.owner)))
+        }
+    }
+
+    /// What the name is at this moment; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub fn look(&self, name: &Component) -> Outcome<Option<Metadata>> {
+        match Metadata::at(&self.parent, name.c_str()) {
+            Ok(found) => Ok(Some(found)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(Failure::permanent(format_args!("cannot look at {name}: {errno}"))),
+        }
+    }
+
+    /// The two directories are exchanged in one step, which in a directory open to all only its owner may do.
+    ///
+    /// # Errors
+    /// When the parent is not this account's.
+    pub fn require_own_parent(&self) -> Outcome {
+        let found = Metadata::of(&self.parent).or_fail(|| "cannot look at the sandbox's parent")?;
+        if found.owner == rustix::process::geteuid().as_raw() {
+            return Ok(());
+        }
+        Err(Failure::permanent(format_args!(
+            "the sandbox's parent {} belongs to uid {}; it must belong to this account (chown it)",
+            Escaped(&self.parent_path),
+            found.owner
+        )))
+    }
+
+    /// Keeps other helpers of the pilot away from this sandbox as long as the result is open.
+    ///
+    /// What is locked is the proxy in `home`, the pilot's own directory. Whoever can open a file can lock it: the directory is open to all,
+    /// the proxy to nobody else. Only where there is none, and so nothing to do but to bring one, the directory is locked.
+    ///
+    /// # Errors
+    /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.
+    pub fn lock(&self, home: BorrowedFd<'_>, proxy: &Component) -> Outcome<OwnedFd> {
+        let busy = || format!("another helper is at work on the sandbox {}", self.name);
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let found = openat(home, proxy.c_str(), flags, Mode::empty());
+        let there = found.is_ok();
+        let held = found.or_else(|_| rustix::io::fcntl_dupfd_cloexec(home, 3)).or_fail(busy)?;
+        flock(&held, FlockOperation::NonBlockingLockExclusive).or_fail(busy)?;
+        let identity = Metadata::of(&held).or_fail(busy)?.identity;
+        if there && !Metadata::at(home, proxy.c_str()).is_ok_and(|now| now.identity == identity) {
+            return Err(Failure::permanent(busy()));
+        }
+        Ok(held)
+    }
+
+    /// Whether `directory` is where this process was started: the Starter sits in the pilot's own directory.
+    pub fn is_working_directory(&self, directory: &Metadata) -> bool {
+        Metadata::at(CWD, c".").is_ok_and(|here| here.identity == directory.identity)
+    }
+
+    /// Lets the sandbox and the parked directory take each other's place, in one step.
+    ///
+    /// # Errors
+    /// The kernel's; then nothing has changed.
+    pub fn exchange(&self) -> Outcome {
+        let Names { parent, name, parked, .. } = self;
+        renameat_with(parent, name.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
+            let hint = match errno {
+                Errno::INVAL | Errno::NOSYS => "; the file system must know RENAME_EXCHANGE",
+                // A domain moves directories only.
+                Errno::ACCESS | Errno::NOENT => "; something else is in its place by now; call this again",
+                _ => "",
+            };
+            Failure::permanent(format_args!("cannot exchange {name} and {parked}: {errno}{hint}"))
+        })
+    }
+}
+
+/// The path of an entry of a directory.
+pub fn below(directory: &[u8], name: &Component) -> Vec<u8> {
+    let separator: &[u8] = if directory.ends_with(b"/") { b"" } else { b"/" };
+    [directory, separator, name.bytes()].concat()
+}
