@@ -9,14 +9,14 @@
 
 pub mod capabilities;
 pub mod landlock;
-pub mod phase;
 pub mod seccomp;
+pub mod side;
 
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use ::landlock::Scope;
 use landlock::{Domain, Grant, MayLack, REQUIRED};
-use phase::Phase;
 use rustix::thread::SecureComputingMode;
+use side::Side;
 
 /// The proof that this process is confined. Only [`confine`] makes one, and what touches hostile data asks for it.
 pub struct Confined(());
@@ -29,19 +29,19 @@ impl Confined {
     }
 }
 
-/// Takes on everything that the phase asks for and reads back that it holds: nothing of any file system but the grants, no TCP,
-/// no abstract sockets, no signal to anything outside unless that is the phase's work, and no system call but its profile's.
+/// Takes on everything that the side asks for and reads back that it holds: nothing of any file system but the grants, no TCP,
+/// no abstract sockets, no signal to anything outside unless that is its work, and no system call but its profile's.
 ///
 /// The process must have one thread: the profile and the domain hold for the calling thread and those that come from it.
 ///
 /// # Errors
 /// When the kernel lacks a part that `may_lack` does not name, or does not enforce everything else.
-pub fn confine(phase: &Phase, grants: &[Grant<'_>], may_lack: MayLack) -> Outcome<Confined> {
+pub fn confine(side: &Side, grants: &[Grant<'_>], may_lack: MayLack) -> Outcome<Confined> {
     capabilities::give_up()?;
     let scopes =
-        if phase.may_signal { Scope::AbstractUnixSocket.into() } else { ::landlock::Access::from_all(REQUIRED) };
+        if side.may_signal { Scope::AbstractUnixSocket.into() } else { ::landlock::Access::from_all(REQUIRED) };
     Domain { network: true, scopes }.enter(grants, Some(may_lack))?;
-    phase.profile.install().or_fail(|| "cannot install the seccomp profile")?;
+    side.profile.install().or_fail(|| "cannot install the seccomp profile")?;
     let locked = rustix::thread::no_new_privs().or_fail(|| "cannot read no_new_privs back")?;
     let filtered = rustix::thread::secure_computing_mode().or_fail(|| "cannot read the seccomp mode back")?;
     if locked && filtered == SecureComputingMode::Filter {

@@ -8,9 +8,9 @@ use crate::files::path::{split, trusted_directory};
 use crate::files::walk::{LIST, Opened, open_directory};
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags, RenameFlags, flock, openat, renameat_with};
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
 pub const PARKED_SUFFIX: &[u8] = b".condor";
@@ -63,7 +63,7 @@ impl Names {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn open_home(&self, name: &Component) -> Outcome<Opened> {
+    pub fn open_own(&self, name: &Component) -> Outcome<Opened> {
         let home = open_directory(self.parent.as_fd(), name.c_str(), LIST).or_fail(|| format!("cannot open {name}"))?;
         if home.found.owner == rustix::process::geteuid().as_raw() {
             Ok(home)
@@ -98,27 +98,6 @@ impl Names {
             Escaped(&self.parent_path),
             found.owner
         )))
-    }
-
-    /// Keeps other helpers of the pilot away from this sandbox as long as the result is open.
-    ///
-    /// What is locked is the proxy in `home`, the pilot's own directory. Whoever can open a file can lock it: the directory is open to all,
-    /// the proxy to nobody else. Only where there is none, and so nothing to do but to bring one, the directory is locked.
-    ///
-    /// # Errors
-    /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.
-    pub fn lock(&self, home: BorrowedFd<'_>, proxy: &Component) -> Outcome<OwnedFd> {
-        let busy = || format!("another helper is at work on the sandbox {}", self.name);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let found = openat(home, proxy.c_str(), flags, Mode::empty());
-        let there = found.is_ok();
-        let held = found.or_else(|_| rustix::io::fcntl_dupfd_cloexec(home, 3)).or_fail(busy)?;
-        flock(&held, FlockOperation::NonBlockingLockExclusive).or_fail(busy)?;
-        let identity = Metadata::of(&held).or_fail(busy)?.identity;
-        if there && !Metadata::at(home, proxy.c_str()).is_ok_and(|now| now.identity == identity) {
-            return Err(Failure::permanent(busy()));
-        }
-        Ok(held)
     }
 
     /// Whether `directory` is where this process was started: the Starter sits in the pilot's own directory.

@@ -119,45 +119,11 @@ impl Arguments {
     }
 }
 
-/// What setup and cleanup are called with: `[--json] G P S R D`.
-pub struct SandboxArguments {
-    /// Whether a record of the copy is wanted on stdout.
-    pub json: bool,
-    /// G, the switcher's absolute path.
-    pub switcher: Vec<u8>,
-    /// P, the proxy's name in the sandbox.
-    pub proxy: Component,
-    /// S, the sandbox's absolute path.
-    pub sandbox: Vec<u8>,
-    /// R, how often a refusal that may pass is tried again.
-    pub retries: u32,
-    /// D, the least pause before that, in seconds.
-    pub delay: u32,
-}
-
-impl SandboxArguments {
-    /// Reads all of them.
-    ///
-    /// # Errors
-    /// Usage.
-    pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
-        let first = arguments.take("G (the switcher)")?;
-        let json = first == b"--json";
-        let switcher = if json { arguments.take("G (the switcher)")? } else { first };
-        let parsed = SandboxArguments {
-            json,
-            switcher: absolute("G (the switcher)", switcher)?,
-            proxy: arguments.take_component("P (the proxy's name)")?,
-            sandbox: arguments.take_absolute("S (the sandbox)")?,
-            retries: arguments.take_retries()?,
-            delay: arguments.take_delay()?,
-        };
-        arguments.end()?;
-        Ok(parsed)
-    }
-}
-
-fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
+/// An absolute path that is not too long, as `name` is called in the usage message.
+///
+/// # Errors
+/// Usage, when it is none.
+pub fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
     if path.starts_with(b"/") && path.len() < limits::PATH_BYTES {
         Ok(path)
     } else {

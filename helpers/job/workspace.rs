@@ -100,7 +100,7 @@ impl Workspace {
 
     fn enter(place: Names, made: bool) -> Outcome<Self> {
         place.require_own_parent()?;
-        let home = place.open_home(&place.name)?.directory;
+        let home = place.open_own(&place.name)?.directory;
         let proxy = Component::new(PLACEHOLDER_NAME).or_fail(|| "the stand-in's name")?;
         Ok(Workspace {
             place,

@@ -3,35 +3,31 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::landlock::{Grant, MayLack};
-use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
-use crate::confine::{Confined, confine};
+use crate::confine::side::{CLEANUP_PILOT, filling, renaming};
 use crate::copy::progress::Progress;
 use crate::copy::receive::{From, Received, receive_tree};
 use crate::copy::report;
 use crate::copy::rules::CleanupRules;
-use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::proxy;
 use crate::files::sandbox::Names;
-use crate::files::walk::Opened;
-use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::handover;
-use crate::pilot::staging as merge;
-use crate::pilot::switch::{Request, Switched, switch};
+use crate::pilot::arguments::SandboxArguments;
+use crate::pilot::home::{At, Home};
+use crate::pilot::staging::{self, Staging};
+use crate::pilot::switch::{Switched, Switcher};
+use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
-use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::{Message, Totals};
-use crate::sys;
+use crate::protocol::wire::Totals;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -60,7 +56,7 @@ Exit codes: 0 done, 1 anything else.
 pub fn main() -> ExitCode {
     frame::run(Program::Cleanup, HELP, |arguments| {
         let arguments = SandboxArguments::parse(arguments)?;
-        attend(Program::Cleanup, || work(&arguments))
+        attend(Program::Cleanup, || work(arguments))
     })
 }
 
@@ -77,60 +73,66 @@ enum State {
     Missing,
 }
 
-fn work(arguments: &SandboxArguments) -> Outcome {
+fn work(arguments: SandboxArguments) -> Outcome {
+    let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
     let policy = Policy::load()?;
-    let place = Names::find(&arguments.sandbox)?;
-    place.require_own_parent()?;
-    let (totals, left_out) = match state(&place)? {
-        State::TakenBack => (Totals::default(), Vec::new()),
-        State::Missing => {
-            let _held = hold(&place, &place.parked, &State::Missing, arguments)?;
-            return Err(restore(&place)?);
+    let names = Names::find(&sandbox)?;
+    names.require_own_parent()?;
+    let state = state(&names)?;
+    let at = match state {
+        State::TakenBack => {
+            report::finished(Program::Cleanup, &Totals::default(), &[], json);
+            return Ok(());
         }
-        State::Leftover => {
-            let (home, _held) = hold(&place, &place.name, &State::Leftover, arguments)?;
-            remove_leftover(&place, home.directory.as_fd(), arguments, policy.may_lack)?;
-            (Totals::default(), Vec::new())
-        }
+        State::Leftover => At::Sandbox,
+        State::WithTarget | State::Missing => At::Parked,
+    };
+    let home = Home::open(names, at, proxy)?;
+    let _held = hold(&home, &state)?;
+    let (totals, left_out) = match state {
+        State::Missing => return Err(restore(&home.names)?),
         State::WithTarget => {
-            let (home, _held) = hold(&place, &place.parked, &State::WithTarget, arguments)?;
-            let received = take_back(&place, home.directory.as_fd(), arguments, &policy)?;
+            let received = take_back(&home, &switcher, policy.cleanup, policy.may_lack)?;
             (received.totals, received.left_out)
         }
+        State::TakenBack | State::Leftover => {
+            remove_leftover(&home, &switcher, policy.may_lack)?;
+            Default::default()
+        }
     };
-    report::finished(Program::Cleanup, &totals, &left_out, arguments.json);
+    report::finished(Program::Cleanup, &totals, &left_out, json);
     Ok(())
 }
 
-/// Opens the pilot's own directory, keeps other helpers away, and makes sure that none has changed the state before that.
-fn hold(place: &Names, home: &Component, expected: &State, arguments: &SandboxArguments) -> Outcome<(Opened, OwnedFd)> {
-    let home = place.open_home(home)?;
-    proxy::close_to_others(home.directory.as_fd(), &arguments.proxy);
-    let held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
-    if state(place)? == *expected {
-        Ok((home, held))
+/// Keeps other helpers away, and makes sure that none has changed the state before that.
+fn hold(home: &Home, expected: &State) -> Outcome<OwnedFd> {
+    proxy::close_to_others(home.directory(), &home.proxy);
+    let held = home.lock()?;
+    if state(&home.names)? == *expected {
+        Ok(held)
     } else {
-        Err(Failure::permanent(format_args!("another helper was at work on the sandbox {}; try again", place.name)))
+        let name = &home.names.name;
+        Err(Failure::permanent(format_args!("another helper was at work on the sandbox {name}; try again")))
     }
 }
 
-fn state(place: &Names) -> Outcome<State> {
+fn state(names: &Names) -> Outcome<State> {
     let own = |found: &Metadata| found.owner == geteuid().as_raw() && found.is_directory();
-    let (sandbox, parked) = (place.look(&place.name)?, place.look(&place.parked)?);
+    let (sandbox, parked) = (names.look(&names.name)?, names.look(&names.parked)?);
     match (sandbox, parked) {
         (Some(sandbox), None) if own(&sandbox) => Ok(State::TakenBack),
         (None, Some(parked)) if own(&parked) => Ok(State::Missing),
         (Some(sandbox), Some(parked)) if own(&parked) && !sandbox.is_directory() => Ok(State::Missing),
         // A switcher that stays in one account: both are ours, but the Starter sits in its own.
         (Some(sandbox), Some(parked)) if own(&sandbox) && own(&parked) => {
-            if place.is_working_directory(&parked) {
+            if names.is_working_directory(&parked) {
                 Ok(State::WithTarget)
-            } else if place.is_working_directory(&sandbox) {
+            } else if names.is_working_directory(&sandbox) {
                 Ok(State::Leftover)
             } else {
                 Err(Failure::permanent(format_args!(
                     "{} and {} both belong to this account; call this with the pilot's own one as the working directory",
-                    place.name, place.parked
+                    names.name, names.parked
                 )))
             }
         }
@@ -138,90 +140,66 @@ fn state(place: &Names) -> Outcome<State> {
         (Some(sandbox), Some(_)) if own(&sandbox) => Ok(State::Leftover),
         _ => Err(Failure::permanent(format_args!(
             "{} was not made by condor_glexec_setup: there is no {} of this account",
-            place.name, place.parked
+            names.name, names.parked
         ))),
     }
 }
 
 /// The job has removed or moved its sandbox: at least the Starter gets its own back. Gives what is to be reported.
-fn restore(place: &Names) -> Outcome<Failure> {
-    let (parent, name, parked) = (&place.parent, place.name.c_str(), place.parked.c_str());
+fn restore(names: &Names) -> Outcome<Failure> {
+    let (parent, name, parked) = (&names.parent, names.name.c_str(), names.parked.c_str());
     match renameat_with(parent, parked, parent, name, RenameFlags::NOREPLACE) {
         Err(Errno::EXIST) => {
-            place.exchange()?;
+            names.exchange()?;
             // A link, a FIFO or a file, which the job or somebody else has put there.
             unlinkat(parent, parked, AtFlags::empty())
         }
         other => other,
     }
-    .or_fail(|| format!("cannot rename {} to {}", place.parked, place.name))?;
-    Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", place.name)))
+    .or_fail(|| format!("cannot rename {} to {}", names.parked, names.name))?;
+    Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", names.name)))
 }
 
-fn start(place: &Names, home: &Component, arguments: &SandboxArguments) -> Outcome<Switched> {
-    let switched = switch(&Request {
-        switcher: arguments.switcher.clone(),
-        proxy: place.path_of(home, &arguments.proxy),
-        operation: Operation::Cleanup,
-        retries: arguments.retries,
-        delay: arguments.delay,
-    })?;
-    sys::ignore_write_signals();
+fn start(home: &Home, switcher: &Switcher) -> Outcome<Switched> {
+    home.open_proxy()?;
+    let switched = switcher.switch(&home.proxy_path(), Operation::Cleanup)?;
     frame::raise_limit(Resource::Nofile);
     Ok(switched)
 }
 
-fn remove_leftover(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
-    proxy::open(home, &arguments.proxy)?;
-    let mut switched = start(place, &place.name, arguments)?;
-    let proof = confine(&CLEANUP_PILOT, &[], may_lack)?;
-    switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
-    let removed = handover::ask(&switched.connection, place, &place.parked, &arguments.proxy, true, &[])
-        .and_then(|()| handover::expect(&switched.connection, &Message::Done, &proof));
-    switched.conclude(removed)
+fn remove_leftover(home: &Home, switcher: &Switcher, may_lack: MayLack) -> Outcome {
+    start(home, switcher)?.confined(&CLEANUP_PILOT, &[], may_lack, |target| {
+        target.send_to(&home.names, &home.names.parked, &home.proxy, true, &[])?;
+        target.await_done(limits::REMOVAL_DEADLINE)
+    })
 }
 
-fn take_back(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
-    proxy::open(home, &arguments.proxy)?;
-    let mut switched = start(place, &place.parked, arguments)?;
-    let proof = confine(
-        &CLEANUP_PILOT,
-        &[Grant { object: home, rights: filling() }, Grant { object: place.parent.as_fd(), rights: renaming() }],
-        policy.may_lack,
-    )?;
-    let received = receive_and_exchange(&switched.connection, place, home, &arguments.proxy, policy.cleanup, &proof);
-    if received.is_err() {
-        return switched.conclude(received);
-    }
-    // The sandbox is back. What is left is that the target account removes its own copy.
-    switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
-    let removed = handover::expect(&switched.connection, &Message::Done, &proof);
-    switched.conclude(removed).and(received)
+fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: MayLack) -> Outcome<Received> {
+    let grants = [
+        Grant { object: home.directory(), rights: filling() },
+        Grant { object: home.names.parent.as_fd(), rights: renaming() },
+    ];
+    start(home, switcher)?.confined(&CLEANUP_PILOT, &grants, may_lack, |target| {
+        let received = receive_and_exchange(target, home, rules)?;
+        // The sandbox is back. What is left is that the target account removes its own copy.
+        target.acknowledge(received.totals)?;
+        target.await_done(limits::REMOVAL_DEADLINE)?;
+        Ok(received)
+    })
 }
 
-fn receive_and_exchange(
-    connection: &Connection,
-    place: &Names,
-    home: BorrowedFd<'_>,
-    proxy: &Component,
-    rules: CleanupRules,
-    proof: &Confined,
-) -> Outcome<Received> {
-    merge::sweep(home)?;
-    handover::ask(connection, place, &place.name, proxy, false, &[])?;
-    let staging = merge::Staging::make(home)?;
+fn receive_and_exchange(target: &TargetSide, home: &Home, rules: CleanupRules) -> Outcome<Received> {
+    staging::sweep(home.directory(), &target.proof)?;
+    target.send_to(&home.names, &home.names.name, &home.proxy, false, &[])?;
+    let staging = Staging::make(home.directory())?;
     let received = receive_tree(
-        connection,
+        &target.connection,
         staging.tree(),
-        From::Target(proxy, rules),
+        From::Target(&home.proxy, rules),
         Progress::new("taking the sandbox back"),
-        proof,
+        &target.proof,
     )?;
-    staging.merge(proxy)?;
-    place.exchange()?;
-    let told = connection
-        .send(&Message::Complete(received.totals).encode(), &[])
-        .and_then(|()| connection.send(&Message::Commit.encode(), &[]));
-    told.or_fail(|| "the sandbox is back, but the target side cannot be told to remove its copy")?;
+    staging.move_in(&home.proxy, &target.proof)?;
+    home.names.exchange()?;
     Ok(received)
 }

@@ -3,27 +3,25 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::landlock::Grant;
-use crate::confine::phase::{KILL_PILOT, reading};
-use crate::confine::{Confined, confine};
+use crate::confine::side::{KILL_PILOT, reading};
 use crate::files::path::{split, trusted_directory};
 use crate::files::proxy;
+use crate::files::walk::DIRECTORY;
 use crate::ground::argv::Arguments;
 use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::family;
-use crate::pilot::switch::{Request, Switched, switch};
+use crate::pilot::switch::Switcher;
+use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
-use crate::protocol::connection::{Packet, quoted};
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Message;
-use crate::sys;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -57,18 +55,14 @@ pub fn main() -> ExitCode {
 pub struct KillArguments {
     /// Whether PID's whole family is to end.
     pub family: bool,
-    /// G, the switcher's absolute path.
-    pub switcher: Vec<u8>,
+    /// G, R and D.
+    pub switcher: Switcher,
     /// PROXY, its absolute path.
     pub proxy: Vec<u8>,
     /// PID.
-    pub pid: u32,
+    pub pid: Pid,
     /// SIGNAL.
     pub signal: u8,
-    /// R, how often a refusal that may pass is tried again.
-    pub retries: u32,
-    /// D, the least pause before that, in seconds.
-    pub delay: u32,
 }
 
 impl KillArguments {
@@ -78,138 +72,90 @@ impl KillArguments {
     /// Usage.
     pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
         let family = arguments.take_flag(b"--family");
-        let switcher = arguments.take_absolute("G (the switcher)")?;
+        let path = arguments.take_absolute("G (the switcher)")?;
         let proxy = arguments.take_absolute("PROXY")?;
         // The caller may be the first process of a container; nobody else asks for that one to be signalled.
         let (pids, signals, signal_name) =
             if family { (1, 9..=9, "SIGNAL (9 with --family)") } else { (2, 0..=limits::SIGNAL_MAX, "SIGNAL") };
-        let pid = arguments.take_decimal("PID", pids..=limits::PID_MAX)?;
-        let signal = arguments.take_decimal(signal_name, signals)?;
-        let parsed = KillArguments {
-            family,
-            switcher,
-            proxy,
-            pid,
-            signal: u8::try_from(signal).or_fail(|| "SIGNAL")?,
-            retries: arguments.take_retries()?,
-            delay: arguments.take_delay()?,
-        };
+        let number = arguments.take_decimal("PID", pids..=limits::PID_MAX)?;
+        let pid = i32::try_from(number).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(|| "PID")?;
+        let signal = u8::try_from(arguments.take_decimal(signal_name, signals)?).or_fail(|| "SIGNAL")?;
+        let (retries, delay) = (arguments.take_retries()?, arguments.take_delay()?);
         arguments.end()?;
-        Ok(parsed)
+        Ok(KillArguments { family, switcher: Switcher { path, retries, delay }, proxy, pid, signal })
     }
 }
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let arguments = KillArguments::parse(arguments)?;
     if arguments.family {
-        return end_family(arguments);
+        return end_family(&arguments);
     }
     // At once, before the number can be another process's.
     let process = hold(arguments.pid)?;
-    attend(Program::Kill, || signal_one(arguments, &process))
+    attend(Program::Kill, || signal_one(&arguments, &process))
 }
 
-fn signal_one(arguments: KillArguments, process: &OwnedFd) -> Outcome {
-    let KillArguments { switcher, proxy, pid, signal, retries, delay, .. } = arguments;
-    let signaller = Signaller::start(switcher, proxy, retries, delay, &[])?;
-    let signalled = signaller.signal(process.as_fd(), signal);
-    signaller.end();
-    match signalled? {
+fn signal_one(arguments: &KillArguments, process: &OwnedFd) -> Outcome {
+    let (pid, signal) = (arguments.pid.as_raw_nonzero(), arguments.signal);
+    match through_target(arguments, &[], |target| target.signal(process.as_fd(), signal))? {
         Ok(()) => Ok(()),
         Err(Errno::PERM) => {
             Err(Failure::permanent(format_args!("process {pid} does not belong to the account that the proxy maps to")))
         }
-        Err(Errno::SRCH) => Err(gone(pid)),
+        Err(Errno::SRCH) => Err(gone(arguments.pid)),
         Err(errno) => Err(Failure::permanent(format_args!("cannot send signal {signal} to process {pid}: {errno}"))),
     }
 }
 
-fn end_family(arguments: KillArguments) -> Outcome<ExitCode> {
+fn end_family(arguments: &KillArguments) -> Outcome<ExitCode> {
     let root = arguments.pid;
-    if getppid().is_none_or(|parent| parent.as_raw_nonzero().get().unsigned_abs() != root) {
-        return Err(Failure::usage(format_args!("PID is {root}; with --family it must be the caller of this program")));
+    if getppid() != Some(root) {
+        return Err(Failure::usage(format_args!(
+            "PID is {}; with --family it must be the caller of this program",
+            root.as_raw_nonzero()
+        )));
     }
-
-    let own = std::process::id();
-    attend(Program::Kill, || end_all(arguments, own))
-}
-
-/// Ends what descends from PID but `except`, this program's first process, and what is below it.
-fn end_all(arguments: KillArguments, except: u32) -> Outcome {
-    let KillArguments { switcher, proxy, pid: root, retries, delay, .. } = arguments;
-    let proc = openat(CWD, c"/proc", crate::files::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
-    let reading = Grant { object: proc.as_fd(), rights: reading() };
-    let signaller = Signaller::start(switcher, proxy, retries, delay, &[reading])?;
-    let ended = family::end(proc.as_fd(), root, except, |process, signal| signaller.signal(process, signal));
-    signaller.end();
-    ended.map(drop)
-}
-
-fn gone(pid: u32) -> Failure {
-    Failure::permanent(format_args!("there is no process {pid} (any more)"))
-}
-
-fn hold(pid: u32) -> Outcome<OwnedFd> {
-    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| gone(pid))?;
-    pidfd_open(number, PidfdFlags::empty()).map_err(|errno| match errno {
-        Errno::SRCH => gone(pid),
-        // A thread's number is not a process.
-        other => Failure::permanent(format_args!("cannot take hold of process {pid}: {other}")),
+    // This program's first process, and what is below it.
+    let except = rustix::process::getpid();
+    attend(Program::Kill, || {
+        let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
+        let reading = Grant { object: proc.as_fd(), rights: reading() };
+        through_target(arguments, &[reading], |target| {
+            family::end(proc.as_fd(), number(root), number(except), |process, signal| target.signal(process, signal))
+                .map(drop)
+        })
     })
 }
 
-/// A switch through which any number of processes can be signalled.
-pub struct Signaller {
-    switched: Switched,
-    _proof: Confined,
+fn number(pid: Pid) -> u32 {
+    pid.as_raw_nonzero().get().unsigned_abs()
 }
 
-impl Signaller {
-    /// Checks the proxy, switches and confines this process to what `grants` allow.
-    ///
-    /// # Errors
-    /// As [`switch`]; when the proxy is not the pilot's own.
-    pub fn start(
-        switcher: Vec<u8>,
-        proxy_path: Vec<u8>,
-        retries: u32,
-        delay: u32,
-        grants: &[Grant<'_>],
-    ) -> Outcome<Self> {
-        let may_lack = Policy::load()?.may_lack;
-        let (directory_path, name) = split(&proxy_path)?;
-        let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
-        let listed = openat(&directory, c".", crate::files::walk::DIRECTORY, Mode::empty())
-            .or_fail(|| "cannot open the proxy's directory")?;
-        proxy::close_to_others(listed.as_fd(), &name);
-        proxy::open(listed.as_fd(), &name)?;
-        let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
-        sys::ignore_write_signals();
-        let proof = confine(&KILL_PILOT, grants, may_lack)?;
-        Ok(Signaller { switched, _proof: proof })
-    }
+fn gone(pid: Pid) -> Failure {
+    Failure::permanent(format_args!("there is no process {} (any more)", pid.as_raw_nonzero()))
+}
 
-    /// Sends `signal` to the process behind a pidfd. The inner error is what the kernel answered.
-    ///
-    /// # Errors
-    /// When the target side is gone or answers with something else.
-    pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
-        let connection = &self.switched.connection;
-        connection.send(&Message::Signal(signal).encode(), &[process]).or_fail(|| "asking the target side")?;
-        let mut packet = Packet::without_descriptors();
-        connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
-        match Message::decode(packet.bytes()) {
-            Ok(Message::Signalled(0)) => Ok(Ok(())),
-            Ok(Message::Signalled(errno)) => Ok(Err(Errno::from_raw_os_error(errno.into()))),
-            Ok(Message::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
-            }
-            _ => Err(Failure::permanent("the target side answered with something else than a result")),
-        }
-    }
+fn hold(pid: Pid) -> Outcome<OwnedFd> {
+    pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| match errno {
+        Errno::SRCH => gone(pid),
+        // A thread's number is not a process.
+        other => Failure::permanent(format_args!("cannot take hold of process {}: {other}", pid.as_raw_nonzero())),
+    })
+}
 
-    /// Ends the switch.
-    pub fn end(self) {
-        self.switched.end();
-    }
+/// Checks the proxy and switches; any number of processes can be signalled by `work`, which is confined to `grants`.
+fn through_target<T>(
+    arguments: &KillArguments,
+    grants: &[Grant<'_>],
+    work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
+) -> Outcome<T> {
+    let may_lack = Policy::load()?.may_lack;
+    let (directory_path, name) = split(&arguments.proxy)?;
+    let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
+    let listed = openat(&directory, c".", DIRECTORY, Mode::empty()).or_fail(|| "cannot open the proxy's directory")?;
+    proxy::close_to_others(listed.as_fd(), &name);
+    proxy::open(listed.as_fd(), &name)?;
+    let switched = arguments.switcher.switch(&arguments.proxy, Operation::Kill)?;
+    switched.confined(&KILL_PILOT, grants, may_lack, work)
 }

@@ -2,13 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod arguments;
 pub mod cleanup;
+pub mod credential;
 pub mod family;
-pub mod handover;
+pub mod home;
 pub mod kill;
 pub mod run;
 pub mod setup;
 pub mod staging;
 pub mod switch;
+pub mod target_side;
 pub mod update_proxy;
 pub mod watchdog;

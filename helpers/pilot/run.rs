@@ -3,18 +3,17 @@
 #![forbid(unsafe_code)]
 
 use crate::files::component::Component;
-use crate::files::proxy;
 use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::switch::environment;
+use crate::pilot::credential::environment;
+use crate::pilot::home::{At, Home};
 use crate::sys;
 use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CString;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
@@ -78,18 +77,17 @@ impl RunArguments {
 }
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
-    let RunArguments { switcher, proxy: proxy_name, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
-    let place = Names::find(&sandbox)?;
-    let home = place.open_home(&place.parked)?;
-    proxy::open(home.directory.as_fd(), &proxy_name)?;
+    let RunArguments { switcher, proxy, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
+    let home = Home::open(Names::find(&sandbox)?, At::Parked, proxy)?;
+    home.open_proxy()?;
     let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let sandbox = openat(&place.parent, place.name.c_str(), entered, Mode::empty())
-        .or_fail(|| format!("cannot open the sandbox {}", place.name))?;
+    let name = &home.names.name;
+    let sandbox = openat(&home.names.parent, name.c_str(), entered, Mode::empty())
+        .or_fail(|| format!("cannot open the sandbox {name}"))?;
     // Whether it is the target account's, the wrapper checks, which runs as that account.
-    rustix::process::fchdir(&sandbox).or_fail(|| format!("cannot enter the sandbox {}", place.name))?;
+    rustix::process::fchdir(&sandbox).or_fail(|| format!("cannot enter the sandbox {name}"))?;
 
-    let proxy_path = place.path_of(&place.parked, &proxy_name);
-    let variables = environment(&proxy_path)
+    let variables = environment(&home.proxy_path())
         .into_iter()
         .map(|(name, value)| terminated([name.into_vec(), value.into_vec()].join(&b'=')))
         .collect::<Outcome<Vec<_>>>()?;

@@ -2,31 +2,25 @@
 
 #![forbid(unsafe_code)]
 
-use crate::confine::confine;
 use crate::confine::landlock::{Grant, MayLack};
-use crate::confine::phase::{SETUP_PILOT, removing, renaming};
+use crate::confine::side::{SETUP_PILOT, removing, renaming};
+use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
-use crate::copy::report;
-use crate::copy::report::LeftOut;
+use crate::copy::report::{self, LeftOut};
 use crate::copy::send::{Tree, send_tree};
-use crate::files::component::Component;
-use crate::files::proxy;
 use crate::files::proxy_copy::nameless_copy;
 use crate::files::remove::remove_contents;
 use crate::files::sandbox::{Names, UNFINISHED};
-use crate::files::walk::Opened;
-use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::handover;
-use crate::pilot::switch::{Request, switch};
+use crate::pilot::arguments::SandboxArguments;
+use crate::pilot::home::{At, Home};
+use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
-use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::{Message, Totals};
-use crate::sys;
+use crate::protocol::wire::Totals;
 use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -57,50 +51,49 @@ Exit codes: 0 done, 1 usage, 2 failed, 3 failed after R retries.
 pub fn main() -> ExitCode {
     frame::run(Program::Setup, HELP, |arguments| {
         let arguments = SandboxArguments::parse(arguments)?;
-        attend(Program::Setup, || work(&arguments))
+        attend(Program::Setup, || work(arguments))
     })
 }
 
-fn work(arguments: &SandboxArguments) -> Outcome {
+fn work(arguments: SandboxArguments) -> Outcome {
+    let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
     let may_lack = Policy::load()?.may_lack;
-    let place = Names::find(&arguments.sandbox)?;
-    place.require_own_parent()?;
-    if interrupted_after_exchange(&place)? {
-        return finish(&place, arguments, may_lack);
+    let names = Names::find(&sandbox)?;
+    names.require_own_parent()?;
+    if interrupted_after_exchange(&names)? {
+        finish(&Home::open(names, At::Parked, proxy)?, may_lack)?;
+        report::finished(Program::Setup, &Totals::default(), &[], json);
+        return Ok(());
     }
-    let home = place.open_home(&place.name)?;
-    let _held = place.lock(home.directory.as_fd(), &arguments.proxy)?;
-    let proxy = proxy::open(home.directory.as_fd(), &arguments.proxy)?;
-    let copy = nameless_copy(home.directory.as_fd(), &proxy)?;
-
-    let switched = switch(&Request {
-        switcher: arguments.switcher.clone(),
-        proxy: place.path_of(&place.name, &arguments.proxy),
-        operation: Operation::Setup,
-        retries: arguments.retries,
-        delay: arguments.delay,
-    })?;
-    sys::ignore_write_signals();
+    let home = Home::open(names, At::Sandbox, proxy)?;
+    let _held = home.lock()?;
+    let proxy = home.open_proxy()?;
+    let copy = nameless_copy(home.directory(), &proxy)?;
+    let switched = switcher.switch(&home.proxy_path(), Operation::Setup)?;
     frame::raise_limit(Resource::Nofile);
-    let handed_over = hand_over(&switched.connection, &place, home, (&arguments.proxy, copy.as_ref()), may_lack);
-    let (totals, left_out) = switched.conclude(handed_over)?;
-    report::finished(Program::Setup, &totals, &left_out, arguments.json);
+    let grants = [
+        Grant { object: home.directory(), rights: removing() },
+        Grant { object: home.names.parent.as_fd(), rights: renaming() },
+    ];
+    let (totals, left_out) =
+        switched.confined(&SETUP_PILOT, &grants, may_lack, |target| hand_over(target, &home, copy.as_ref()))?;
+    report::finished(Program::Setup, &totals, &left_out, json);
     Ok(())
 }
 
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.
-fn interrupted_after_exchange(place: &Names) -> Outcome<bool> {
+fn interrupted_after_exchange(names: &Names) -> Outcome<bool> {
     let own = geteuid().as_raw();
-    let Some(sandbox) = place.look(&place.name)? else {
-        return Err(Failure::permanent(format_args!("the sandbox {} does not exist", place.name)));
+    let Some(sandbox) = names.look(&names.name)? else {
+        return Err(Failure::permanent(format_args!("the sandbox {} does not exist", names.name)));
     };
-    let Some(parked) = place.look(&place.parked)? else { return Ok(false) };
+    let Some(parked) = names.look(&names.parked)? else { return Ok(false) };
     // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.
     let is_own = parked.owner == own;
     if is_own
         && parked.is_directory()
         && sandbox.is_directory()
-        && (sandbox.owner != own || place.is_working_directory(&parked))
+        && (sandbox.owner != own || names.is_working_directory(&parked))
     {
         return Ok(true);
     }
@@ -108,45 +101,34 @@ fn interrupted_after_exchange(place: &Names) -> Outcome<bool> {
         // Left by an interrupted setup of the target account, which removes it, or planted, which it refuses.
         return Ok(false);
     }
-    Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", place.parked)))
+    Err(Failure::permanent(format_args!("{} exists already; remove it if no job is using the sandbox", names.parked)))
 }
 
-fn finish(place: &Names, arguments: &SandboxArguments, may_lack: MayLack) -> Outcome {
-    let home = place.open_home(&place.parked)?;
-    let home = home.directory.as_fd();
-    let _held = place.lock(home, &arguments.proxy)?;
-    proxy::open(home, &arguments.proxy)?;
-    confine(&SETUP_PILOT, &[Grant { object: home, rights: removing() }], may_lack)?;
-    remove_contents(home, Some(&arguments.proxy)).or_fail(|| format!("cannot empty {}", place.parked))?;
-    report::finished(Program::Setup, &Totals::default(), &[], arguments.json);
-    Ok(())
+/// What is left to do where everything has changed hands: the pilot's old directory holds the proxy alone.
+fn finish(home: &Home, may_lack: MayLack) -> Outcome {
+    let _held = home.lock()?;
+    home.open_proxy()?;
+    let proof = confine(&SETUP_PILOT, &[Grant { object: home.directory(), rights: removing() }], may_lack)?;
+    empty(home, &proof).or_fail(|| format!("cannot empty {}", home.names.parked))
 }
 
-fn hand_over(
-    connection: &Connection,
-    place: &Names,
-    home: Opened,
-    (proxy, copy): (&Component, Option<&OwnedFd>),
-    may_lack: MayLack,
-) -> Outcome<(Totals, Vec<LeftOut>)> {
-    let own = rustix::io::fcntl_dupfd_cloexec(&home.directory, 3).or_fail(|| "cannot duplicate a descriptor")?;
-    let proof = confine(
-        &SETUP_PILOT,
-        &[
-            Grant { object: own.as_fd(), rights: removing() },
-            Grant { object: place.parent.as_fd(), rights: renaming() },
-        ],
-        may_lack,
-    )?;
-    handover::ask(connection, place, &place.parked, proxy, false, &[])?;
-    handover::expect(connection, &Message::Ready, &proof)?;
-    let tree = Tree::Inputs(copy.map(|copy| (proxy, copy.as_fd())));
-    let sent = send_tree(connection, home, tree, Progress::new("handing the sandbox over"), &proof)?;
-    place.exchange()?;
-    // From here on it is done. The target side only has to know that it may go, and looks at the names if it hears nothing.
-    let _ = connection.send(&Message::Commit.encode(), &[]);
-    if let Err(errno) = remove_contents(own.as_fd(), Some(proxy)) {
-        let parked = &place.parked;
+/// Removes all but the proxy from the pilot's own directory.
+fn empty(home: &Home, _proof: &Confined) -> rustix::io::Result<()> {
+    remove_contents(home.directory(), Some(&home.proxy))
+}
+
+/// Sends the tree, and lets it take the sandbox's place when it is whole.
+fn hand_over(target: &TargetSide, home: &Home, copy: Option<&OwnedFd>) -> Outcome<(Totals, Vec<LeftOut>)> {
+    target.send_to(&home.names, &home.names.parked, &home.proxy, false, &[])?;
+    target.await_ready()?;
+    let tree = Tree::Inputs(copy.map(|copy| (&home.proxy, copy.as_fd())));
+    let progress = Progress::new("handing the sandbox over");
+    let sent = send_tree(&target.connection, home.to_walk()?, tree, progress, &target.proof)?;
+    home.names.exchange()?;
+    // From here on it is done.
+    target.commit();
+    if let Err(errno) = empty(home, &target.proof) {
+        let parked = &home.names.parked;
         frame::report(
             Program::Setup,
             &format_args!("the sandbox is handed over, but {parked} could not be emptied: {errno}"),

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::proxy_copy::STAGED_NAME;
 use crate::files::remove::remove_directory;
@@ -26,7 +27,7 @@ const REPLACED: &CStr = c"replaced";
 /// Room for the directory entries of one read.
 const ENTRIES_BYTES: usize = 8 * 1024;
 
-/// A tree on its way into `home`. What is not merged is removed.
+/// A tree on its way into `home`. What is not moved in is removed.
 pub struct Staging<'d> {
     home: BorrowedFd<'d>,
     name: Component,
@@ -36,14 +37,14 @@ pub struct Staging<'d> {
 
 /// Removes what interrupted helpers left in the pilot's own directory.
 ///
-/// A file of the job's could have such a name, too, if an earlier call was interrupted while it merged; but then the job's
+/// A file of the job's could have such a name, too, if an earlier call was interrupted while it moved in; but then the job's
 /// sandbox is still whole, and it comes again.
 ///
 /// # Errors
 /// When something cannot be removed.
-pub fn sweep(home: BorrowedFd<'_>) -> Outcome {
+pub fn sweep(home: BorrowedFd<'_>, _proof: &Confined) -> Outcome {
     let context = || "cannot remove what an interrupted helper left";
-    // A merge that was interrupted may have brought something of the job's with this name, a directory, too.
+    // A move that was interrupted may have brought something of the job's with this name, a directory, too.
     remove_directory(home, STAGED_NAME).or_fail(context)?;
     for_each_entry(home, |name| {
         let ours = name.to_bytes().starts_with(PREFIX.as_bytes());
@@ -90,7 +91,7 @@ impl<'d> Staging<'d> {
     ///
     /// # Errors
     /// The kernel's; then a part of the tree, or what it replaced, may still be in the staging directory.
-    pub fn merge(self, proxy: &Component) -> Outcome {
+    pub fn move_in(self, proxy: &Component, _proof: &Confined) -> Outcome {
         let moved = for_each_entry(self.home, |name| {
             if name == proxy.c_str() || name == self.name.c_str() {
                 return Ok(false);

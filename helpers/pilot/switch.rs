@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::confine;
+use crate::confine::landlock::{Grant, MayLack};
+use crate::confine::side::Side;
 use crate::ground::escape::Escaped;
 use crate::ground::installation::beside_self;
 use crate::ground::limits;
@@ -9,6 +12,8 @@ use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
 use crate::ground::wait::{pause, wait_for};
+use crate::pilot::credential::environment;
+use crate::pilot::target_side::TargetSide;
 use crate::protocol::connection::{self, Connection, Packet};
 use crate::protocol::greeting::{GREETING, Operation};
 use crate::sys;
@@ -16,9 +21,9 @@ use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -27,33 +32,23 @@ use std::time::Instant;
 /// down), and are the only ones that are tried again.
 const TRANSIENT: [i32; 2] = [202, 203];
 
-/// What a switcher is told about the job's credential, and what it is handed on from our own environment.
-mod variable {
-    pub const CLIENT_CERT: &str = "GLEXEC_CLIENT_CERT";
-    pub const SOURCE_PROXY: &str = "GLEXEC_SOURCE_PROXY";
-    pub const TARGET_PROXY: &str = "GLEXEC_TARGET_PROXY";
-    /// The pilot's own credential to a mapping service; and what glexec itself documents for its callers.
-    pub const PASSED_ON: [&str; 4] = ["X509_USER_PROXY", "GLEXEC_MODE", "GLEXEC_ENV", "GLEXEC_ID"];
-}
-
-/// One call of the switcher.
-pub struct Request {
-    /// Its absolute path.
-    pub switcher: Vec<u8>,
-    /// The absolute path of the job's proxy.
-    pub proxy: Vec<u8>,
-    /// What the peer is to do.
-    pub operation: Operation,
-    /// How often 202 and 203 are tried again.
+/// The switcher as helpers are told of it: G, R and D.
+pub struct Switcher {
+    /// G, its absolute path.
+    pub path: Vec<u8>,
+    /// R, how often 202 and 203 are tried again.
     pub retries: u32,
-    /// The least pause before that, in seconds.
+    /// D, the least pause before that, in seconds.
     pub delay: u32,
 }
 
+/// The longest wait for a switcher's end without a look at what it prints.
+const END_PAUSE: Duration = Duration::from_millis(100);
+
 /// A peer that has greeted.
 pub struct Switched {
-    /// The way to it.
-    pub connection: Connection,
+    connection: Connection,
+    operation: Operation,
     switcher: Running,
 }
 
@@ -64,42 +59,58 @@ struct Running {
     output: Reader,
 }
 
-/// The environment of a switcher, built from nothing.
-///
-/// `GLEXEC_TARGET_PROXY=/dev/null`: the sandbox holds the job's copy already, and glexec's own would stay in `/tmp` for ever.
-pub fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
-    let proxy = OsString::from_vec(proxy.to_vec());
-    let own = [
-        (variable::CLIENT_CERT.into(), proxy.clone()),
-        (variable::SOURCE_PROXY.into(), proxy),
-        (variable::TARGET_PROXY.into(), "/dev/null".into()),
-    ];
-    let passed_on = variable::PASSED_ON.iter().filter_map(|name| Some(((*name).into(), std::env::var_os(name)?)));
-    own.into_iter().chain(passed_on).collect()
-}
-
-/// Starts the switcher until the peer greets.
-///
-/// # Errors
-/// [`Kind::RetriesExhausted`] when it answered 202 or 203 once more than `retries` times; permanent for everything else, with what
-/// the switcher printed.
-pub fn switch(request: &Request) -> Outcome<Switched> {
-    let peer = beside_self(Program::Peer)?;
-    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
-    let mut tries_left = request.retries;
-    let mut least = Duration::from_secs(request.delay.into());
-    loop {
-        let refused = match attempt(request, &peer)? {
-            Ok(switched) => return Ok(switched),
-            Err(refused) => refused,
-        };
-        if tries_left == 0 {
-            let tries = u64::from(request.retries).saturating_add(1);
-            return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
+impl Switcher {
+    /// Starts the switcher with the proxy at this absolute path, until the peer greets.
+    ///
+    /// # Errors
+    /// [`Kind::RetriesExhausted`] when it answered 202 or 203 once more than R times; permanent for everything else, with what
+    /// the switcher printed.
+    pub fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
+        let peer = beside_self(Program::Peer)?;
+        sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+        let mut tries_left = self.retries;
+        let mut least = Duration::from_secs(self.delay.into());
+        loop {
+            let refused = match self.attempt(proxy, operation, &peer)? {
+                Ok(switched) => return Ok(switched),
+                Err(refused) => refused,
+            };
+            if tries_left == 0 {
+                let tries = u64::from(self.retries).saturating_add(1);
+                return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
+            }
+            tries_left = tries_left.saturating_sub(1);
+            pause(least.saturating_add(jitter(self.delay)).min(limits::RETRY_DELAY_MOST));
+            least = least.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
         }
-        tries_left = tries_left.saturating_sub(1);
-        pause(least.saturating_add(jitter(request.delay)).min(limits::RETRY_DELAY_MOST));
-        least = least.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
+    }
+
+    /// One try. The inner error is a refusal that may pass.
+    fn attempt(&self, proxy: &[u8], operation: Operation, peer: &[u8]) -> Outcome<Result<Switched, Failure>> {
+        let (ours, theirs) = connection::pair().or_fail(|| "cannot make a socket pair")?;
+        // Only a sandbox that comes back brings descriptors.
+        if operation != Operation::Cleanup {
+            sys::refuse_descriptors(ours.as_fd());
+        }
+        let (output, printed_to) = Reader::new(limits::SWITCHER_OUTPUT_BYTES)?;
+        let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
+        let child = Command::new(OsStr::from_bytes(&self.path))
+            .arg(OsStr::from_bytes(peer))
+            .arg(operation.word())
+            .env_clear()
+            .envs(environment(proxy))
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(printed_to))
+            .stderr(Stdio::from(errors_to))
+            .spawn()
+            .or_fail(|| format!("cannot start the switcher {}", Escaped(&self.path)))?;
+        let ended = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())
+            .or_fail(|| "cannot watch the switcher (pidfd_open, Linux 5.3)")?;
+        let mut running = Running { child, ended, output };
+        let connection = Connection::new(ours);
+        let greeted = running.await_greeting(&connection, &self.path)?;
+        Ok(greeted.map(|()| Switched { connection, operation, switcher: running }))
     }
 }
 
@@ -111,54 +122,24 @@ fn jitter(seconds: u32) -> Duration {
     Duration::from_millis(u64::from(u32::from_le_bytes(random)).checked_rem(milliseconds).unwrap_or(0))
 }
 
-/// One try. The inner error is a refusal that may pass.
-fn attempt(request: &Request, peer: &[u8]) -> Outcome<Result<Switched, Failure>> {
-    let (ours, theirs) = connection::pair().or_fail(|| "cannot make a socket pair")?;
-    // Only a sandbox that comes back brings descriptors.
-    if request.operation != Operation::Cleanup {
-        sys::refuse_descriptors(ours.as_fd());
-    }
-    let (output, printed_to) = Reader::new(limits::SWITCHER_OUTPUT_BYTES)?;
-    let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
-    let child = Command::new(OsStr::from_bytes(&request.switcher))
-        .arg(OsStr::from_bytes(peer))
-        .arg(request.operation.word())
-        .env_clear()
-        .envs(environment(&request.proxy))
-        .current_dir("/")
-        .stdin(Stdio::from(theirs))
-        .stdout(Stdio::from(printed_to))
-        .stderr(Stdio::from(errors_to))
-        .spawn()
-        .or_fail(|| format!("cannot start the switcher {}", Escaped(&request.switcher)))?;
-    let ended = i32::try_from(child.id())
-        .ok()
-        .and_then(Pid::from_raw)
-        .ok_or(Errno::SRCH)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()))
-        .or_fail(|| "cannot watch the switcher (pidfd_open, Linux 5.3)")?;
-    let switcher = Running { child, ended, output };
-    switcher.await_greeting(Connection::new(ours), &request.switcher)
-}
-
 impl Running {
-    fn await_greeting(mut self, connection: Connection, path: &[u8]) -> Outcome<Result<Switched, Failure>> {
+    fn await_greeting(&mut self, connection: &Connection, path: &[u8]) -> Outcome<Result<(), Failure>> {
         let started = Instant::now();
         // Once the socket is closed it stays readable for ever, and says nothing any more.
         let mut closed = false;
         loop {
             // The greeting first: a switcher may have come and gone before we look.
             if !closed && connection.has_arrived() {
-                if self.greeted(&connection)? {
-                    return Ok(Ok(Switched { connection, switcher: self }));
+                if self.greeted(connection)? {
+                    return Ok(Ok(()));
                 }
                 closed = true;
             }
             self.output.read();
             if let Some(status) = self.child.try_wait().or_fail(|| "cannot wait for the switcher")? {
                 // What it wrote last may have come between the two looks.
-                if !closed && connection.has_arrived() && self.greeted(&connection)? {
-                    return Ok(Ok(Switched { connection, switcher: self }));
+                if !closed && connection.has_arrived() && self.greeted(connection)? {
+                    return Ok(Ok(()));
                 }
                 self.output.read();
                 return self.refused(status, path);
@@ -173,7 +154,7 @@ impl Running {
                     self.said()
                 )));
             };
-            self.wait((!closed).then_some(&connection), left)?;
+            self.wait((!closed).then_some(connection), left)?;
         }
     }
 
@@ -201,7 +182,7 @@ impl Running {
         }
     }
 
-    fn refused(&self, status: ExitStatus, path: &[u8]) -> Outcome<Result<Switched, Failure>> {
+    fn refused(&self, status: ExitStatus, path: &[u8]) -> Outcome<Result<(), Failure>> {
         let meaning = match (status.code(), status.signal()) {
             (Some(201), _) => {
                 "201: the proxy is missing, expired or unfit, or the peer is not where the switcher may start it".into()
@@ -219,6 +200,21 @@ impl Running {
         }
     }
 
+    /// Waits for its end; gives the signal that brought it, if one did.
+    fn await_end(mut self) -> Option<i32> {
+        let started = Instant::now();
+        while let Some(left) = limits::SWITCHER_END_DEADLINE.checked_sub(started.elapsed()) {
+            self.output.read();
+            match self.child.try_wait() {
+                Ok(None) => {}
+                Ok(Some(status)) => return status.signal(),
+                Err(_) => return None,
+            }
+            let _ = wait_for(self.ended.as_fd(), PollFlags::IN, left.min(END_PAUSE));
+        }
+        None
+    }
+
     /// What it printed, for the report.
     fn said(&self) -> String {
         match self.output.kept.trim_ascii() {
@@ -229,22 +225,42 @@ impl Running {
 }
 
 impl Switched {
-    /// Ends the conversation with its result. After a failure the other side can undo its part before; and if a signal ended it, the
-    /// failure says so.
+    /// Takes on the confinement of `side` with these grants, lets `work` speak with the target side, and ends the conversation.
     ///
     /// # Errors
-    /// The result's.
-    pub fn conclude<T>(self, result: Outcome<T>) -> Outcome<T> {
-        if result.is_err() {
-            self.connection.finish_sending();
-            self.connection.wait_for_end(limits::UNDO_DEADLINE);
+    /// The confinement's, and those of `work`. After a failure the target side can undo its part before; and if a signal ended it,
+    /// the failure says so.
+    pub fn confined<T>(
+        self,
+        side: &Side,
+        grants: &[Grant<'_>],
+        may_lack: MayLack,
+        work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
+    ) -> Outcome<T> {
+        let Switched { connection, operation, switcher } = self;
+        // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals as they came.
+        sys::ignore_write_signals();
+        let (connection, result) = match confine(side, grants, may_lack) {
+            Ok(proof) => {
+                let mut target = TargetSide { connection, proof };
+                let result = work(&mut target);
+                (target.connection, result)
+            }
+            Err(failure) => (connection, Err(failure)),
+        };
+        // Whoever only signals has nothing to undo.
+        if result.is_err() && operation != Operation::Kill {
+            connection.finish_sending();
+            connection.wait_for_end(limits::UNDO_DEADLINE);
         }
-        let signal = self.end();
+        drop(connection);
+        let signal = switcher.await_end();
         result.map_err(|failure| match signal {
             Some(libc::SIGSYS) => Failure::new(
                 failure.kind,
                 format_args!(
-                    "{failure}; the target side was killed by SIGSYS for a system call that its seccomp profile does not allow (the kernel's log names the call)"
+                    "{failure}; the target side was killed by SIGSYS for a system call that its seccomp profile does not allow (the \
+                     kernel's log names the call)"
                 ),
             ),
             Some(signal) => {
@@ -252,22 +268,5 @@ impl Switched {
             }
             None => failure,
         })
-    }
-
-    /// Ends the conversation and waits for the switcher to end, too. Gives the signal that ended it, if one did.
-    pub fn end(self) -> Option<i32> {
-        let Switched { connection, mut switcher } = self;
-        drop(connection);
-        let started = Instant::now();
-        while let Some(left) = limits::SWITCHER_END_DEADLINE.checked_sub(started.elapsed()) {
-            switcher.output.read();
-            match switcher.child.try_wait() {
-                Ok(None) => {}
-                Ok(Some(status)) => return status.signal(),
-                Err(_) => return None,
-            }
-            let _ = wait_for(switcher.ended.as_fd(), PollFlags::IN, left.min(Duration::from_millis(100)));
-        }
-        None
     }
 }

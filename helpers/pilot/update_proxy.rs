@@ -2,8 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::confine::landlock::{Grant, MayLack};
-use crate::confine::phase::{UPDATE_PROXY_PILOT, filling};
+use crate::confine::landlock::Grant;
+use crate::confine::side::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};
 use crate::files::component::Component;
 use crate::files::path::{split, trusted_directory};
@@ -17,16 +17,15 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::handover;
-use crate::pilot::switch::{Request, switch};
+use crate::pilot::home::{At, Home};
+use crate::pilot::switch::Switcher;
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Message;
 use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::process::geteuid;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
@@ -51,9 +50,6 @@ Exit codes: 0 done, 1 anything else.
 /// The switcher argument that stands for none.
 const NO_SWITCHER: &[u8] = b"-";
 
-/// Nobody but the Starter's own retries are there: the shadow tries again later.
-const TRIES: (u32, u32) = (0, 0);
-
 /// The program.
 pub fn main() -> ExitCode {
     frame::run(Program::UpdateProxy, HELP, |arguments| {
@@ -64,8 +60,8 @@ pub fn main() -> ExitCode {
 
 /// What the program is called with.
 pub struct UpdateArguments {
-    /// G, the switcher's absolute path; `None` for `-`.
-    pub switcher: Option<Vec<u8>>,
+    /// G, which is called once; `None` for `-`.
+    pub switcher: Option<Switcher>,
     /// NEW, the new proxy's absolute path.
     pub new: Vec<u8>,
     /// P, the proxy's name.
@@ -80,9 +76,15 @@ impl UpdateArguments {
     /// # Errors
     /// Usage.
     pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
-        let no_switcher = arguments.take_flag(NO_SWITCHER);
+        let switcher = if arguments.take_flag(NO_SWITCHER) {
+            None
+        } else {
+            // The shadow tries again later: nobody but that does.
+            let path = arguments.take_absolute("G (the switcher; - for none)")?;
+            Some(Switcher { path, retries: 0, delay: 0 })
+        };
         let parsed = UpdateArguments {
-            switcher: if no_switcher { None } else { Some(arguments.take_absolute("G (the switcher; - for none)")?) },
+            switcher,
             new: arguments.take_absolute("NEW (the new proxy)")?,
             proxy: arguments.take_component("P (the proxy's name)")?,
             sandbox: arguments.take_absolute("S (the sandbox)")?,
@@ -93,27 +95,37 @@ impl UpdateArguments {
 }
 
 fn work(arguments: UpdateArguments) -> Outcome {
-    let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = arguments;
+    let UpdateArguments { switcher, new, proxy, sandbox } = arguments;
     // A file size limit is an error to report, not a signal to die of.
     sys::ignore_write_signals();
     let new = take_new(&new)?;
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
 
-    let place = Names::find(&sandbox)?;
-    let Some(switcher) = switcher else {
-        let home = place.open_home(&place.name)?;
-        let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
-        let staged = Staged::copy(home.directory.as_fd(), &new)?;
-        let proof =
-            confine(&UPDATE_PROXY_PILOT, &[Grant { object: home.directory.as_fd(), rights: filling() }], may_lack)?;
-        require_whole(&new, &proof)?;
-        return staged.install(&proxy_name);
-    };
-    let home = place.open_home(&place.parked)?;
-    let _held = place.lock(home.directory.as_fd(), &proxy_name)?;
-    let staged = Staged::copy(home.directory.as_fd(), &new)?;
-    renew_both(switcher, &place, home.directory.as_fd(), &new, staged, &proxy_name, may_lack)
+    let at = if switcher.is_some() { At::Parked } else { At::Sandbox };
+    let home = Home::open(Names::find(&sandbox)?, at, proxy)?;
+    let _held = home.lock()?;
+    let staged = Staged::copy(home.directory(), &new)?;
+    let grants = [Grant { object: home.directory(), rights: filling() }];
+    match switcher {
+        None => {
+            let proof = confine(&UPDATE_PROXY_PILOT, &grants, may_lack)?;
+            require_whole(&new, &proof)?;
+        }
+        // First the job's, then the pilot's: so the pilot's copy is never ahead of what the job can use.
+        Some(switcher) => {
+            let waiting = Component::new(STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
+            // The switcher is another program, for which everything is at its default.
+            sys::reset_signals();
+            let switched = switcher.switch(&home.path_of(&waiting), Operation::UpdateProxy)?;
+            switched.confined(&UPDATE_PROXY_PILOT, &grants, may_lack, |target| {
+                require_whole(&new, &target.proof)?;
+                target.send_to(&home.names, &home.names.name, &home.proxy, false, &[new.as_fd()])?;
+                target.await_done(limits::SILENCE_DEADLINE)
+            })?;
+        }
+    }
+    staged.install(&home.proxy)
 }
 
 /// Opens NEW, if it is fit to be a proxy, and removes its name in any case.
@@ -148,38 +160,6 @@ fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
     }
 }
 
-/// First the job's, through the switcher, then the pilot's: so the pilot's copy is never ahead of what the job can use.
-fn renew_both(
-    switcher: Vec<u8>,
-    place: &Names,
-    home: BorrowedFd<'_>,
-    new: &OwnedFd,
-    staged: Staged<'_>,
-    proxy_name: &Component,
-    may_lack: MayLack,
-) -> Outcome {
-    let waiting = Component::new(STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
-    let (retries, delay) = TRIES;
-    // The switcher is another program, for which everything is at its default.
-    sys::reset_signals();
-    let switched = switch(&Request {
-        switcher,
-        proxy: place.path_of(&place.parked, &waiting),
-        operation: Operation::UpdateProxy,
-        retries,
-        delay,
-    })?;
-    sys::ignore_write_signals();
-    let installed =
-        confine(&UPDATE_PROXY_PILOT, &[Grant { object: home, rights: filling() }], may_lack).and_then(|proof| {
-            require_whole(new, &proof)?;
-            handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
-            handover::expect(&switched.connection, &Message::Done, &proof)
-        });
-    switched.conclude(installed)?;
-    staged.install(proxy_name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::UpdateArguments;
@@ -190,7 +170,8 @@ mod tests {
     fn the_switcher_is_a_path_that_a_program_can_have_or_none() {
         let switcher = |switcher: &str| {
             let argv = ["update_proxy", switcher, "/tmp/new", "x509", "/execute/dir_1"].map(Into::into);
-            UpdateArguments::parse(Arguments::new(argv.to_vec())?).map(|parsed| parsed.switcher)
+            UpdateArguments::parse(Arguments::new(argv.to_vec())?)
+                .map(|parsed| parsed.switcher.map(|switcher| switcher.path))
         };
         let path = |bytes: usize| "/".repeat(bytes);
         assert_eq!(switcher("-"), Ok(None));

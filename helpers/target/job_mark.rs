@@ -1,10 +1,11 @@
-//! Keeps the peer from signalling the pilot where both are one account, as under `glexec_rootless`.
+//! The mark that every process of a job carries under `glexec_rootless`, where both are one account: the peer must not signal the pilot.
 //!
 //! With two accounts the kernel refuses such a signal. With one it does not, so the peer asks whether the process is inside a
 //! domain of `glexec_rootless`, as every process of a job is and none of the pilot's.
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -15,12 +16,12 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What tells the job's processes from the pilot's.
-pub struct DomainCheck {
+pub struct JobMark {
     proc: OwnedFd,
     own_filters: u32,
 }
 
-impl DomainCheck {
+impl JobMark {
     /// Takes the measure of this process, which must not have taken on a filter of its own yet.
     ///
     /// # Errors
@@ -30,7 +31,7 @@ impl DomainCheck {
         let proc = rustix::fs::open(c"/proc", flags, Mode::empty()).or_fail(|| "cannot open /proc")?;
         let own = read(proc.as_fd(), "self/status").or_fail(|| "cannot read /proc/self/status")?;
         let own_filters = Status::parse(&own).map_err(Failure::permanent)?.seccomp_filters;
-        Ok(DomainCheck { proc, own_filters })
+        Ok(JobMark { proc, own_filters })
     }
 
     /// What has to stay readable.
@@ -38,11 +39,11 @@ impl DomainCheck {
         self.proc.as_fd()
     }
 
-    /// Whether the process behind a pidfd is inside a domain.
+    /// Whether the process behind a pidfd carries the mark: it is inside a domain.
     ///
     /// # Errors
     /// `ESRCH` when it has gone, `EPERM` when it is not inside or cannot be looked at.
-    pub fn require_inside(&self, process: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub fn require(&self, process: BorrowedFd<'_>, _proof: &Confined) -> Result<(), Errno> {
         let about = read(self.proc(), &format!("self/fdinfo/{}", process.as_raw_fd()))?;
         let mut pids = about.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Pid:"));
         let pid = pids.next().and_then(|digits| decimal(digits.trim_ascii())).ok_or(Errno::SRCH)?;

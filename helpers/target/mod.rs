@@ -4,8 +4,14 @@
 #![forbid(unsafe_code)]
 
 pub mod channel;
+pub mod cleanup;
 pub mod environment;
 pub mod job_mark;
+pub mod kill;
 pub mod peer;
+pub mod pilot_side;
+pub mod setup;
+pub mod site;
 pub mod status;
+pub mod update_proxy;
 pub mod wrapper;

@@ -1,0 +1,105 @@
+//! The pilot side in the eyes of a confined target side: what is answered to it, and what it says next.
+
+#![forbid(unsafe_code)]
+
+use crate::confine::landlock::{Grant, MayLack};
+use crate::confine::side::Side;
+use crate::confine::{Confined, confine};
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::protocol::connection::{Broken, Connection, Handed, Packet};
+use crate::protocol::wire::{Message, Totals};
+use std::os::fd::OwnedFd;
+
+/// What is being done when a commit does not come.
+pub const COMMIT: &str = "waiting for the commit";
+
+/// The helper that had this peer started, and the proof that whoever listens to it is confined.
+pub struct PilotSide<'c> {
+    /// The way to it.
+    pub connection: &'c Connection,
+    /// For those who read what it says.
+    pub proof: Confined,
+}
+
+impl<'c> PilotSide<'c> {
+    /// Takes on the confinement of `side` with these grants.
+    ///
+    /// # Errors
+    /// As [`confine`].
+    pub fn confined(
+        connection: &'c Connection,
+        side: &Side,
+        grants: &[Grant<'_>],
+        may_lack: MayLack,
+    ) -> Outcome<PilotSide<'c>> {
+        Ok(PilotSide { connection, proof: confine(side, grants, may_lack)? })
+    }
+
+    fn say(&self, message: &Message<'_>) -> Outcome {
+        self.connection.send(&message.encode(), &[]).or_fail(|| "cannot answer the pilot side")
+    }
+
+    /// Ready for a tree.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn say_ready(&self) -> Outcome {
+        self.say(&Message::Ready)
+    }
+
+    /// The last part is done.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn say_done(&self) -> Outcome {
+        self.say(&Message::Done)
+    }
+
+    /// What became of a signal: 0, or an errno.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn say_signalled(&self, errno: u16) -> Outcome {
+        self.say(&Message::Signalled(errno))
+    }
+
+    /// The tree has come, whole.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn acknowledge(&self, totals: Totals) -> Outcome {
+        self.connection.send(&Message::Complete(totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
+    }
+
+    /// Waits until the pilot side has put everything in its place.
+    ///
+    /// # Errors
+    /// [`Broken::Closed`] when it has gone before that.
+    pub fn await_commit(&self) -> Result<(), Broken> {
+        let mut packet = Packet::without_descriptors();
+        self.connection.receive(&mut packet)?;
+        match Message::decode(packet.bytes()) {
+            Ok(Message::Commit) => Ok(()),
+            _ => Err(Broken::Malformed("something else than a commit")),
+        }
+    }
+
+    /// The next signal and the process that it is for; `None` when there are no more.
+    ///
+    /// # Errors
+    /// When it says something else.
+    pub fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
+        match self.connection.receive(packet) {
+            Ok(()) => {}
+            Err(Broken::Closed) => return Ok(None),
+            Err(other) => return Err(Failure::permanent(other)),
+        }
+        let Ok(Message::Signal(signal)) = Message::decode(packet.bytes()) else {
+            return Err(Failure::permanent("the pilot side sent something else than a signal"));
+        };
+        let Some(process) = packet.descriptors.pop().map(Handed::accept) else {
+            return Err(Failure::permanent("the pilot side sent a signal without a process"));
+        };
+        Ok(Some((signal, process)))
+    }
+}
