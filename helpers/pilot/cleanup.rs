@@ -19,6 +19,7 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::pilot::handover;
 use crate::pilot::staging as merge;
 use crate::pilot::switch::{Request, Switched, switch};
@@ -27,7 +28,6 @@ use crate::policy::Policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::{Message, Totals};
-use crate::sys;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid};
@@ -166,7 +166,7 @@ fn start(place: &Names, home: &Component, arguments: &SandboxArguments) -> Outco
         retries: arguments.retries,
         delay: arguments.delay,
     })?;
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     frame::raise_limit(Resource::Nofile);
     Ok(switched)
 }

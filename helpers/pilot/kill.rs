@@ -12,6 +12,7 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::pilot::family;
 use crate::pilot::switch::{Request, Switched, switch};
 use crate::pilot::watchdog::attend;
@@ -19,7 +20,6 @@ use crate::policy::Policy;
 use crate::protocol::connection::{Packet, quoted};
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::Message;
-use crate::sys;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
@@ -184,7 +184,7 @@ impl Signaller {
         proxy::close_to_others(listed.as_fd(), &name);
         proxy::open(listed.as_fd(), &name)?;
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
-        sys::ignore_write_signals();
+        signals::ignore_write_signals();
         let proof = confine(&KILL_PILOT, grants, may_lack)?;
         Ok(Signaller { switched, _proof: proof })
     }

@@ -8,6 +8,7 @@ use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
+use crate::ground::inherited::leave_session_keyring;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::switch::environment;
@@ -95,7 +96,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         .collect::<Outcome<Vec<_>>>()?;
     let program = terminated(switcher)?;
     let argv = [wrapper].into_iter().chain(for_wrapper).map(terminated).collect::<Outcome<Vec<_>>>()?;
-    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+    leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
     let error = sys::exec(
         &program,
         core::iter::once(program.as_c_str()).chain(argv.iter().map(CString::as_c_str)),

@@ -19,6 +19,7 @@ use crate::ground::argv::SandboxArguments;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::pilot::handover;
 use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
@@ -26,7 +27,6 @@ use crate::policy::Policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::{Message, Totals};
-use crate::sys;
 use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -80,7 +80,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
         retries: arguments.retries,
         delay: arguments.delay,
     })?;
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     frame::raise_limit(Resource::Nofile);
     let handed_over = hand_over(&switched.connection, &place, home, (&arguments.proxy, copy.as_ref()), may_lack);
     let (totals, left_out) = switched.conclude(handed_over)?;

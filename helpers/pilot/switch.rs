@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::escape::Escaped;
+use crate::ground::inherited::leave_session_keyring;
 use crate::ground::installation::beside_self;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
@@ -85,7 +86,7 @@ pub fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
 /// the switcher printed.
 pub fn switch(request: &Request) -> Outcome<Switched> {
     let peer = beside_self(Program::Peer)?;
-    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+    leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
     let mut tries_left = request.retries;
     let mut least = Duration::from_secs(request.delay.into());
     loop {

@@ -17,13 +17,13 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::pilot::handover;
 use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::Message;
-use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -95,7 +95,7 @@ impl UpdateArguments {
 fn work(arguments: UpdateArguments) -> Outcome {
     let UpdateArguments { switcher, new, proxy: proxy_name, sandbox } = arguments;
     // A file size limit is an error to report, not a signal to die of.
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let new = take_new(&new)?;
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
@@ -161,7 +161,7 @@ fn renew_both(
     let waiting = Component::new(STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
     let (retries, delay) = TRIES;
     // The switcher is another program, for which everything is at its default.
-    sys::reset_signals();
+    signals::reset_signals();
     let switched = switch(&Request {
         switcher,
         proxy: place.path_of(&place.parked, &waiting),
@@ -169,7 +169,7 @@ fn renew_both(
         retries,
         delay,
     })?;
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let installed =
         confine(&UPDATE_PROXY_PILOT, &[Grant { object: home, rights: filling() }], may_lack).and_then(|proof| {
             require_whole(new, &proof)?;

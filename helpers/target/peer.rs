@@ -23,6 +23,7 @@ use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::policy::Policy;
 use crate::protocol::connection::{Broken, Connection, Handed, Packet};
 use crate::protocol::greeting::{GREETING, Operation};
@@ -71,7 +72,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let operation = parse(arguments)?;
     frame::guard_memory()?;
     let may_lack = Policy::load()?.may_lack;
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
     let result = match operation {
