@@ -13,7 +13,7 @@
 //! | [`rootless`] | the pilot, then a confined domain | the command's name and files |
 //! | [`copy`], [`protocol`] | both sides | all that the other side sends |
 //! | [`files`] | everybody | names and files that the job can change meanwhile |
-//! | [`policy`], [`confine`], [`ground`], [`sys`] | everybody | nothing: the site's, the caller's and the kernel's word |
+//! | [`policy`], [`confine`], [`ground`], `sys` | everybody | nothing: the site's, the caller's and the kernel's word |
 //!
 //! Each folder uses only those that stand below it in the audit tool's table of layers (`audit/tool`).
 
@@ -40,5 +40,5 @@ pub mod pilot;
 pub mod policy;
 pub mod protocol;
 pub mod rootless;
-pub mod sys;
+mod sys;
 pub mod target;

@@ -16,9 +16,9 @@ use crate::ground::heartbeat::{beat, is_worker};
 use crate::ground::installation::POLICY;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
+use crate::ground::wait;
 use crate::protocol::connection::{Connection, Handed, Packet, quoted};
 use crate::protocol::wire::{Malformed, Message, Reason, Record, Records, Totals};
-use crate::sys;
 use core::time::Duration;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, fchmod, futimens, linkat, mkdirat, openat, symlinkat, unlinkat, utimensat,
@@ -487,7 +487,7 @@ fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, 
 /// Where no attendant does it, the kernel's alarm ends a process that gets stuck.
 fn end_after(patience: Duration) {
     if !is_worker() {
-        sys::end_after(patience);
+        wait::end_after(patience);
     }
 }
 

@@ -2,8 +2,10 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
+use crate::ground::outcome::{Failure, Outcome};
 use core::fmt::{self, Debug, Display, Formatter};
 use std::ffi::{CStr, CString};
 
@@ -36,6 +38,15 @@ impl Component {
             return Err(NotAComponent);
         }
         CString::new(bytes).map(Component).map_err(|_| NotAComponent)
+    }
+
+    /// The next of a program's arguments; `name` is what the usage message calls it.
+    ///
+    /// # Errors
+    /// Usage, when there is none or it is a path.
+    pub fn take(arguments: &mut Arguments, name: &str) -> Outcome<Self> {
+        let text = arguments.take(name)?;
+        Self::new(&text).map_err(|why| Failure::usage(format_args!("{name} is {}, {why}", Escaped(&text))))
     }
 
     /// This name with `suffix` behind it.

@@ -2,7 +2,6 @@
 
 #![forbid(unsafe_code)]
 
-use crate::files::component::Component;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};
@@ -75,15 +74,6 @@ impl Arguments {
     /// Usage, when there is none, it does not start with `/`, or it is longer than the kernel takes ([`limits::PATH_BYTES`]).
     pub fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
         absolute(name, self.take(name)?)
-    }
-
-    /// A single file name.
-    ///
-    /// # Errors
-    /// Usage, when there is none or it is a path.
-    pub fn take_component(&mut self, name: &str) -> Outcome<Component> {
-        let text = self.take(name)?;
-        Component::new(&text).map_err(|why| Failure::usage(format_args!("{name} is {}, {why}", Escaped(&text))))
     }
 
     /// R: how often a refusal that may pass is tried again.

@@ -1,20 +1,24 @@
-//! What every program does before and after its work: sanitise what it inherited, and report one line and one exit code.
+//! What every program does before and after its work: sanitise what it inherited, and report one line and one exit
+//! code.
 
 #![forbid(unsafe_code)]
 
 use crate::ground::argv::Arguments;
+use crate::ground::inherited::{cancel_timers, close_from};
 use crate::ground::limits;
 use crate::ground::outcome::{Kind, OrFail, Outcome};
 use crate::ground::program::{Program, exit_code};
-use crate::sys;
+use crate::ground::resources::{limit, switch_core_off};
+use crate::ground::signals::{ignore_write_signals, reset_signals};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 use std::io::Write;
 use std::process::ExitCode;
 
 /// Runs a program from its first instruction to its exit code.
 ///
-/// Descriptors above 2 are closed, signals reset and timers switched off before an argument is read; 0, 1 and 2 are open from here on (Rust's
-/// start-up opens `/dev/null` for those that are closed). `--help` and `--version` are answered when they stand alone.
+/// Descriptors above 2 are closed, signals reset and timers switched off before an argument is read; 0, 1 and 2 are
+/// open from here on (Rust's start-up opens `/dev/null` for those that are closed). `--help` and `--version` are
+/// answered when they stand alone.
 pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> ExitCode {
     match sanitise().and_then(|()| answer(program, help, work)) {
         Ok(code) => code,
@@ -69,32 +73,33 @@ pub fn answer_line(line: &str) {
 
 /// Writes to a standard stream. That nobody reads it any more is no reason to fail, nor to die of SIGPIPE.
 fn print(stream: &mut dyn Write, bytes: &[u8]) {
-    sys::ignore_write_signals();
+    ignore_write_signals();
     let _ = stream.write_all(bytes).and_then(|()| stream.flush());
 }
 
 fn sanitise() -> Outcome {
-    sys::reset_signals();
-    sys::cancel_timers();
-    sys::close_from(3).or_fail(|| "cannot close the descriptors that the caller left open")
+    reset_signals();
+    cancel_timers();
+    close_from(3).or_fail(|| "cannot close the descriptors that the caller left open")
 }
 
-/// For a process that holds the job's or the pilot's data: no core file, no tracing by others of the same account, and a
-/// umask that opens nothing. Only for processes that do not execute the job themselves.
+/// For a process that holds the job's or the pilot's data: no core file, no tracing by others of the same account, and
+/// a umask that opens nothing. Only for processes that do not execute the job themselves.
 ///
 /// # Errors
 /// When the kernel refuses one of them.
 pub fn guard_memory() -> Outcome {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
-    sys::switch_core_off().or_fail(|| "cannot switch core files off")?;
+    switch_core_off().or_fail(|| "cannot switch core files off")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .or_fail(|| "cannot protect the process from being traced")
 }
 
-/// Lets this process, and what it starts from now on, use as much as the hard limit says. Not in a process that becomes the job.
+/// Lets this process, and what it starts from now on, use as much as the hard limit says. Not in a process that becomes
+/// the job.
 ///
 /// A refusal is no reason to fail: the soft limit may well do.
 pub fn raise_limit(resource: Resource) {
-    let _ = sys::limit(resource)
+    let _ = limit(resource)
         .map(|Rlimit { maximum, .. }| rustix::process::setrlimit(resource, Rlimit { current: maximum, maximum }));
 }

@@ -3,13 +3,18 @@
 #![forbid(unsafe_code)]
 
 pub mod argv;
+pub mod child;
 pub mod escape;
 pub mod frame;
 pub mod heartbeat;
+pub mod inherited;
 pub mod installation;
 pub mod json;
 pub mod limits;
 pub mod outcome;
 pub mod pipe;
 pub mod program;
+pub mod resources;
+pub mod signals;
+pub mod terminal;
 pub mod wait;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::heartbeat::beat;
+use crate::sys;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -19,6 +20,12 @@ pub fn pause(duration: Duration) {
         beat();
         let _ = poll(&mut [], Timespec::try_from(left.min(PIECE)).ok().as_ref());
     }
+}
+
+/// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds,
+/// unless it is called again before; with zero no more.
+pub fn end_after(patience: Duration) {
+    sys::alarm(u32::try_from(patience.as_secs()).unwrap_or(u32::MAX));
 }
 
 /// Waits for one of `events` on `fd`, or for its end; false when `patience` is used up.

@@ -16,14 +16,16 @@ pub use record::{EndedBy, Phase, Record, Status, figures};
 pub use starter::LastWord;
 
 use crate::files::component::Component;
+use crate::ground::child::Leader;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
+use crate::ground::resources::switch_core_off;
+use crate::ground::signals;
 use crate::sys;
-use crate::sys::supervisor::Leader;
 use core::time::Duration;
 use environment::{Variable, encode, merge};
 use options::{Destination, HELP, Options};
@@ -108,7 +110,7 @@ pub fn main() -> ExitCode {
 fn work(options: Options) -> Outcome<ExitCode> {
     let Options { request, json, verbose } = options;
     // A file size limit is an error to report; what this starts resets its signals itself.
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let json = json.map(|destination| open_record(&destination)).transpose()?;
     let watched = verbose || std::io::stderr().is_terminal();
     let record = run(&request, &mut |news| match news {
@@ -143,8 +145,8 @@ fn end_like(status: Status) -> ExitCode {
     match status {
         Status::Exited(code) => ExitCode::from(code),
         Status::Killed(number) => {
-            sys::reset_signals();
-            let _ = sys::switch_core_off();
+            signals::reset_signals();
+            let _ = switch_core_off();
             if let Ok(number) = u8::try_from(number)
                 && let Ok(own) =
                     rustix::process::pidfd_open(rustix::process::getpid(), rustix::process::PidfdFlags::empty())

@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use crate::ground::child::{Leader, set_child_up};
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::pipe::Reader;
-use crate::sys;
-use crate::sys::supervisor::{Leader, SignalQueue, set_child_up};
+use crate::ground::resources::limit;
+use crate::ground::signals::SignalQueue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{
@@ -57,7 +58,7 @@ impl Supervisor {
         let subreaper_before =
             rustix::process::child_subreaper().or_fail(|| "cannot ask whether orphans come to this process")?;
         let processes_before =
-            sys::limit(Resource::Nproc).or_fail(|| "cannot ask how many processes this account may have")?;
+            limit(Resource::Nproc).or_fail(|| "cannot ask how many processes this account may have")?;
         let signals =
             SignalQueue::new(&[&STOPPING[..], &[libc::SIGCHLD]].concat()).or_fail(|| "cannot queue signals")?;
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))

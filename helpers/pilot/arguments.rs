@@ -29,7 +29,7 @@ impl SandboxArguments {
         let json = first == b"--json";
         let path = if json { arguments.take("G (the switcher)")? } else { first };
         let path = absolute("G (the switcher)", path)?;
-        let proxy = arguments.take_component("P (the proxy's name)")?;
+        let proxy = Component::take(&mut arguments, "P (the proxy's name)")?;
         let sandbox = arguments.take_absolute("S (the sandbox)")?;
         let (retries, delay) = (arguments.take_retries()?, arguments.take_delay()?);
         arguments.end()?;

@@ -7,6 +7,7 @@ use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
+use crate::ground::inherited::leave_session_keyring;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::credential::environment;
@@ -64,7 +65,7 @@ impl RunArguments {
     pub fn parse(mut arguments: Arguments) -> Outcome<Self> {
         let parsed = RunArguments {
             switcher: arguments.take_absolute("G (the switcher)")?,
-            proxy: arguments.take_component("P (the proxy's name)")?,
+            proxy: Component::take(&mut arguments, "P (the proxy's name)")?,
             sandbox: arguments.take_absolute("S (the sandbox)")?,
             wrapper: arguments.take_absolute("WRAPPER")?,
             for_wrapper: arguments.rest(),
@@ -93,7 +94,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         .collect::<Outcome<Vec<_>>>()?;
     let program = terminated(switcher)?;
     let argv = [wrapper].into_iter().chain(for_wrapper).map(terminated).collect::<Outcome<Vec<_>>>()?;
-    sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+    leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
     let error = sys::exec(
         &program,
         core::iter::once(program.as_c_str()).chain(argv.iter().map(CString::as_c_str)),

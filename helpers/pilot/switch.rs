@@ -6,11 +6,13 @@ use crate::confine::confine;
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::Side;
 use crate::ground::escape::Escaped;
+use crate::ground::inherited::leave_session_keyring;
 use crate::ground::installation::beside_self;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::ground::wait::{pause, wait_for};
 use crate::pilot::credential::environment;
 use crate::pilot::target_side::TargetSide;
@@ -67,7 +69,7 @@ impl Switcher {
     /// the switcher printed.
     pub fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
         let peer = beside_self(Program::Peer)?;
-        sys::leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
+        leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
         let mut tries_left = self.retries;
         let mut least = Duration::from_secs(self.delay.into());
         loop {
@@ -239,7 +241,7 @@ impl Switched {
     ) -> Outcome<T> {
         let Switched { connection, operation, switcher } = self;
         // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals as they came.
-        sys::ignore_write_signals();
+        signals::ignore_write_signals();
         let (connection, result) = match confine(side, grants, may_lack) {
             Ok(proof) => {
                 let mut target = TargetSide { connection, proof };

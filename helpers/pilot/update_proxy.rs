@@ -17,12 +17,12 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::pilot::home::{At, Home};
 use crate::pilot::switch::Switcher;
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
 use crate::protocol::greeting::Operation;
-use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -86,7 +86,7 @@ impl UpdateArguments {
         let parsed = UpdateArguments {
             switcher,
             new: arguments.take_absolute("NEW (the new proxy)")?,
-            proxy: arguments.take_component("P (the proxy's name)")?,
+            proxy: Component::take(&mut arguments, "P (the proxy's name)")?,
             sandbox: arguments.take_absolute("S (the sandbox)")?,
         };
         arguments.end()?;
@@ -97,7 +97,7 @@ impl UpdateArguments {
 fn work(arguments: UpdateArguments) -> Outcome {
     let UpdateArguments { switcher, new, proxy, sandbox } = arguments;
     // A file size limit is an error to report, not a signal to die of.
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let new = take_new(&new)?;
     // After that: NEW is gone whatever becomes of this call.
     let may_lack = Policy::load()?.may_lack;
@@ -116,7 +116,7 @@ fn work(arguments: UpdateArguments) -> Outcome {
         Some(switcher) => {
             let waiting = Component::new(STAGED_NAME.to_bytes()).or_fail(|| "the new proxy")?;
             // The switcher is another program, for which everything is at its default.
-            sys::reset_signals();
+            signals::reset_signals();
             let switched = switcher.switch(&home.path_of(&waiting), Operation::UpdateProxy)?;
             switched.confined(&UPDATE_PROXY_PILOT, &grants, may_lack, |target| {
                 require_whole(&new, &target.proof)?;

@@ -12,6 +12,7 @@ use crate::ground::heartbeat::{self, ALIVE, Worker};
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::ground::wait::{pause, wait_for};
 use crate::sys;
 use core::time::Duration;
@@ -57,7 +58,7 @@ pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitC
         }
         Some(process) => {
             drop((worker, printed_to, reported_to));
-            sys::ignore_write_signals();
+            signals::ignore_write_signals();
             Attended { process, control, output: Some(output), errors: Some(errors), last_sign: Instant::now() }.wait()
         }
     }

@@ -43,6 +43,7 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::terminal::leave_terminal;
 use crate::sys;
 use core::fmt::Display;
 use rustix::fs::{Mode, OFlags, openat};
@@ -130,7 +131,7 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     let command = Command::open(path)?;
     let credential = Credential::from_environment()?;
     let account = Account::find(rustix::process::geteuid().as_raw());
-    sys::leave_terminal().map_err(site_fault("cannot leave the caller's terminal"))?;
+    leave_terminal().map_err(site_fault("cannot leave the caller's terminal"))?;
 
     // The exception. The peer is not the job's program but ours: it must create a sandbox beside the pilot's directory, and must signal
     // processes inside the domain of a job, which is what the domain forbids to all that are not in that very domain; it

@@ -1,179 +1,165 @@
-//! The only module with `unsafe`: what rustix does not offer safely.
+//! The only module with `unsafe`: the calls that rustix does not offer safely, one to a function, and nothing around
+//! them. What is made of them stands in `ground`.
 
 #![allow(unsafe_code)]
 
-pub mod supervisor;
-mod terminal;
-
-pub use terminal::{drop_terminal, leave_terminal};
-
-use core::time::Duration;
-use rustix::process::{Pid, Resource, Rlimit};
+use rustix::io::Errno;
+use rustix::process::Pid;
 use std::ffi::{CStr, CString, c_char, c_int, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
-
-/// The largest signal number of Linux.
-const SIGNAL_LAST: i32 = 64;
-
-/// The kernel's `struct sigaction`, large enough for every architecture, all zero: `SIG_DFL`, no flags, empty mask.
-const DEFAULT_ACTION: [u64; 4] = [0; 4];
-
-/// The kernel's `SIG_IGN` in the first word (the handler).
-const IGNORE_ACTION: [u64; 4] = [1, 0, 0, 0];
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// The size of the kernel's signal set in bytes.
-const KERNEL_SIGSET_BYTES: usize = 8;
+const SIGNAL_SET_BYTES: c_long = 8;
 
-fn set_action(signal: i32, action: &[u64; 4]) {
-    // SAFETY: the kernel reads one `struct sigaction` (at most 32 bytes) from `action`, which lives through the call, and
-    // writes nothing because the third argument is null. No handler is installed, only SIG_DFL or SIG_IGN, so no code of
-    // ours can be entered asynchronously. It fails for SIGKILL and SIGSTOP only, which cannot be changed anyway. The raw
-    // call is used because libc hides the real-time signals that it uses itself, and those are inherited too.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigaction,
-            c_long::from(signal),
-            action.as_ptr(),
-            core::ptr::null::<u64>(),
-            KERNEL_SIGSET_BYTES,
-        );
+/// One system call. Linux takes every argument as a word, and looks at as many as the call has.
+unsafe fn call(number: c_long, [first, second, third, fourth]: [c_long; 4]) -> Result<c_long, Errno> {
+    // SAFETY: each caller says why its arguments are sound.
+    match unsafe { libc::syscall(number, first, second, third, fourth) } {
+        -1 => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)),
+        answer => Ok(answer),
     }
 }
 
-/// Gives every signal its default disposition and unblocks all.
-///
-/// Rust's start-up ignores SIGPIPE and callers leave what they like; neither is for the programs that we execute.
-pub fn reset_signals() {
-    for signal in 1..=SIGNAL_LAST {
-        set_action(signal, &DEFAULT_ACTION);
-    }
-    let empty = 0_u64;
-    // SAFETY: the kernel reads eight bytes from `empty` and writes nothing because the old set is null.
-    unsafe {
-        libc::syscall(
-            libc::SYS_rt_sigprocmask,
-            c_long::from(libc::SIG_SETMASK),
-            &raw const empty,
-            core::ptr::null::<u64>(),
-            KERNEL_SIGSET_BYTES,
-        );
-    }
+/// What a signal does. There are no handlers, so that no code of ours can be entered by surprise.
+#[derive(Clone, Copy)]
+#[repr(u64)]
+pub enum Disposition {
+    /// `SIG_DFL`
+    Default = 0,
+    /// `SIG_IGN`
+    Ignore = 1,
 }
 
-/// Switches off the timers that the caller has set for itself: an exec passes them on, and their signals would end what comes after it.
-pub fn cancel_timers() {
-    for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
-        let off = [0_u64; 4];
-        // SAFETY: the kernel reads one `struct itimerval` (at most 32 bytes, all zero: off) from `off`, which lives through the call, and writes
-        // nothing because the third argument is null.
-        unsafe { libc::syscall(libc::SYS_setitimer, c_long::from(timer), off.as_ptr(), core::ptr::null::<u64>()) };
-    }
-}
-
-/// Leaves the session keyring of the caller for a new, empty one: whoever possesses a keyring reads the keys in it, whatever account
-/// it becomes later. Where the kernel has no keyrings or a filter refuses them, there is none to be used later, either.
+/// Sets the disposition of a signal. The raw call is used because libc hides the real-time signals that it uses itself,
+/// and those are inherited, too.
 ///
 /// # Errors
-/// When the account may have no more keyrings.
-pub fn leave_session_keyring() -> io::Result<()> {
-    const JOIN_SESSION_KEYRING: c_long = 1;
-    // SAFETY: takes a number and a null pointer: a keyring without a name.
-    let joined = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, core::ptr::null::<c_char>()) };
-    match io::Error::last_os_error() {
-        error if joined < 0 && error.raw_os_error() == Some(libc::EDQUOT) => Err(error),
-        _ => Ok(()),
-    }
+/// When there is no such signal, or it cannot be changed.
+pub fn set_disposition(signal: c_int, disposition: Disposition) -> Result<(), Errno> {
+    // The kernel's `struct sigaction`, large enough for every architecture: the handler, no flags, an empty mask.
+    let action = [disposition as u64, 0, 0, 0];
+    let action = action.as_ptr();
+    // SAFETY: the kernel reads one `struct sigaction` (at most 32 bytes) from `action`, which lives through the call,
+    // and writes nothing because the third argument is null. No handler is installed, only SIG_DFL or SIG_IGN.
+    unsafe { call(libc::SYS_rt_sigaction, [signal.into(), action as c_long, 0, SIGNAL_SET_BYTES]) }.map(drop)
 }
 
-/// Lets no descriptor arrive at a UNIX socket: whoever sends one gets EPERM. Already dropping one can wait for ever, for the server of a file
-/// that is in the queue of a socket that is in a message. Before Linux 6.16 there is no such option, and nothing happens.
+/// Changes this thread's signal mask and gives the one before. `how` is `SIG_BLOCK`, `SIG_UNBLOCK` or `SIG_SETMASK`.
+///
+/// # Errors
+/// The kernel's.
+pub fn change_mask(how: c_int, set: u64) -> Result<u64, Errno> {
+    let mut before = 0_u64;
+    let (new, old) = (&raw const set as c_long, &raw mut before as c_long);
+    // SAFETY: the kernel reads eight bytes from `set` and writes eight to `before`; both live through the call.
+    unsafe { call(libc::SYS_rt_sigprocmask, [how.into(), new, old, SIGNAL_SET_BYTES]) }?;
+    Ok(before)
+}
+
+/// A descriptor from which the signals of the set can be read, without waiting. It does not survive an exec.
+///
+/// # Errors
+/// The kernel's.
+pub fn signal_descriptor(set: u64) -> Result<OwnedFd, Errno> {
+    let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
+    // SAFETY: the kernel reads eight bytes from `set`, which lives through the call.
+    let made = unsafe { call(libc::SYS_signalfd4, [-1, &raw const set as c_long, SIGNAL_SET_BYTES, flags.into()]) }?;
+    let made = RawFd::try_from(made).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(made) })
+}
+
+/// Switches one of the process's interval timers off.
+///
+/// # Errors
+/// When there is no such timer.
+pub fn switch_timer_off(timer: c_int) -> Result<(), Errno> {
+    let off = [0_u64; 4];
+    let off = off.as_ptr();
+    // SAFETY: the kernel reads one `struct itimerval` (at most 32 bytes, all zero: off) from `off`, which lives through
+    // the call, and writes nothing because the third argument is null.
+    unsafe { call(libc::SYS_setitimer, [timer.into(), off as c_long, 0, 0]) }.map(drop)
+}
+
+/// Lets the kernel send SIGALRM in so many seconds, or never for zero; what was set before counts no more.
+pub fn alarm(seconds: u32) {
+    // SAFETY: the call takes a number and touches no memory of ours; no handler of ours is involved.
+    unsafe { libc::alarm(seconds) };
+}
+
+/// Gives this process a new, empty session keyring without a name.
+///
+/// # Errors
+/// The kernel's.
+pub fn new_session_keyring() -> Result<(), Errno> {
+    const JOIN_SESSION_KEYRING: c_long = 1;
+    // SAFETY: takes a number and a null pointer: a keyring without a name.
+    unsafe { call(libc::SYS_keyctl, [JOIN_SESSION_KEYRING, 0, 0, 0]) }.map(drop)
+}
+
+/// Lets no descriptor arrive at a UNIX socket: whoever sends one gets EPERM. Already dropping one can wait for ever,
+/// for the server of a file that is in the queue of a socket that is in a message. Before Linux 6.16 there is no such
+/// option, and nothing happens.
 pub fn refuse_descriptors(socket: BorrowedFd<'_>) {
     const SO_PASSRIGHTS: c_int = 83;
     let no: c_int = 0;
+    let (value, length) = ((&raw const no).cast(), size_of::<c_int>() as libc::socklen_t);
     // SAFETY: the kernel reads one int, which lives through the call.
-    unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            SO_PASSRIGHTS,
-            (&raw const no).cast(),
-            size_of::<c_int>() as u32,
-        )
-    };
+    unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, value, length) };
 }
 
-/// The limit on a resource. (rustix takes for granted that no filter refuses to tell, and uses what is in memory then.)
+/// The soft and the hard limit on a resource. (rustix takes for granted that no filter refuses to tell, and uses what
+/// is in memory then.)
 ///
 /// # Errors
 /// The kernel's.
-pub fn limit(resource: Resource) -> io::Result<Rlimit> {
+pub fn limits(resource: rustix::process::Resource) -> io::Result<libc::rlimit> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one structure, which lives through the call.
-    if unsafe { libc::getrlimit(resource as _, &mut found) } != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let bound = |value| (value != libc::RLIM_INFINITY).then_some(value);
-    Ok(Rlimit { current: bound(found.rlim_cur), maximum: bound(found.rlim_max) })
-}
-
-/// No core file for this process and what it starts, unless that raises the limit again.
-///
-/// # Errors
-/// The kernel's.
-pub fn switch_core_off() -> io::Result<()> {
-    let maximum = limit(Resource::Core)?.maximum;
-    Ok(rustix::process::setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?)
-}
-
-/// Ignores SIGPIPE and SIGXFSZ, so that a closed socket or a file size limit is an error that is reported.
-pub fn ignore_write_signals() {
-    set_action(libc::SIGPIPE, &IGNORE_ACTION);
-    set_action(libc::SIGXFSZ, &IGNORE_ACTION);
-}
-
-/// The kernel's signal set with these members; numbers out of range are left out.
-fn signal_set(signals: &[i32]) -> u64 {
-    signals
-        .iter()
-        .filter_map(|signal| u32::try_from(*signal).ok()?.checked_sub(1))
-        .filter_map(|bit| 1_u64.checked_shl(bit))
-        .fold(0, |set, bit| set | bit)
+    if unsafe { libc::getrlimit(resource as _, &mut found) } == 0 { Ok(found) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Closes every descriptor from `first` on.
 ///
 /// # Errors
-/// The kernel's; a kernel or filter without `close_range` is asked through `/proc/self/fd` instead.
-pub fn close_from(first: RawFd) -> io::Result<()> {
-    let Ok(start) = u32::try_from(first) else { return Err(io::ErrorKind::InvalidInput.into()) };
-    // SAFETY: called before this process has opened anything of its own (or right before it executes another program), so
-    // no descriptor that is closed here has an owner that would use or close it later.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, c_long::from(start), c_long::from(u32::MAX), 0 as c_long) };
-    if result == 0 {
-        return Ok(());
-    }
-    let open: Vec<RawFd> = std::fs::read_dir("/proc/self/fd")?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-        .filter(|fd| *fd >= first)
-        .collect();
-    for fd in open {
-        // SAFETY: as above; the directory's own descriptor is in the list but already closed, which the kernel answers with EBADF.
-        unsafe { libc::close(fd) };
-    }
-    Ok(())
+/// The kernel's, which may not have the call, or a filter's.
+pub fn close_range(first: u32) -> Result<(), Errno> {
+    // SAFETY: called before this process has opened anything of its own (or right before it executes another program),
+    // so no descriptor that is closed here has an owner that would use or close it later.
+    unsafe { call(libc::SYS_close_range, [first.into(), u32::MAX.into(), 0, 0]) }.map(drop)
 }
 
-/// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds, unless it is called
-/// again before; with zero no more.
-pub fn end_after(patience: Duration) {
-    let seconds = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX);
-    // SAFETY: the call takes a number and touches no memory of ours; no handler of ours is involved.
-    unsafe { libc::alarm(seconds) };
+/// Closes one descriptor, if it is open.
+pub fn close(descriptor: RawFd) {
+    // SAFETY: only called in place of `close_range`, for which the same holds.
+    unsafe { libc::close(descriptor) };
 }
 
-/// Makes a second process that goes on from here, too: `None` in that one, its number in this one. This process must have one thread only.
+/// Gives up the controlling terminal that `terminal` is.
+///
+/// # Errors
+/// When it is not.
+pub fn disown_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+    // SAFETY: this request takes no argument; the descriptor is open through the call.
+    unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd().into(), libc::TIOCNOTTY as c_long, 0, 0]) }.map(drop)
+}
+
+/// Sends `signal` to the process behind a pidfd; 0 only asks whether that would be allowed. (rustix has no way to name
+/// 0 or a real-time signal.)
+///
+/// # Errors
+/// The kernel's: `ESRCH` when the process is gone, `EPERM` when it is another account's.
+pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
+    // SAFETY: the descriptor is borrowed for the call; the third argument is null, so the kernel reads and writes no
+    // memory of ours.
+    unsafe { call(libc::SYS_pidfd_send_signal, [process.as_raw_fd().into(), signal.into(), 0, 0]) }.map(drop)
+}
+
+/// Makes a second process that goes on from here, too: `None` in that one, its number in this one. This process must
+/// have one thread only.
 ///
 /// # Errors
 /// The kernel's: no process or memory left.
@@ -186,63 +172,57 @@ pub fn fork() -> io::Result<Option<Pid>> {
     }
 }
 
-/// Sends `signal` to the process behind a pidfd; 0 only asks whether that would be allowed.
-///
-/// # Errors
-/// The kernel's: `ESRCH` when the process is gone, `EPERM` when it is another account's.
-pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> rustix::io::Result<()> {
-    // SAFETY: the descriptor is borrowed for the call; the third argument is null, so the kernel reads and writes no memory of ours.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_pidfd_send_signal,
-            c_long::from(process.as_raw_fd()),
-            c_long::from(signal),
-            core::ptr::null::<u8>(),
-            0 as c_long,
-        )
-    };
-    if result == 0 {
-        return Ok(());
-    }
-    let errno = io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL);
-    Err(rustix::io::Errno::from_raw_os_error(errno))
+/// Lets `command` do something in its new process before it executes its program. For `ground::child` alone.
+pub fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+    // SAFETY: the only caller's closure makes system calls and does nothing else: it allocates nothing, takes no lock,
+    // and the descriptor that it uses belongs to it.
+    unsafe { command.pre_exec(steps) };
 }
 
-/// Every entry of this process' environment as it came, also what is not `NAME=VALUE` (which std leaves out).
-pub fn environment_entries() -> Vec<CString> {
-    unsafe extern "C" {
-        static environ: *const *const c_char;
+unsafe extern "C" {
+    static environ: *const *const c_char;
+}
+
+/// The entries of this process's environment from some point on, as they came.
+pub struct Environment(*const *const c_char);
+
+impl Environment {
+    /// All of them.
+    pub fn of_process() -> Self {
+        // SAFETY: libc has set this pointer before `main`, and nothing in this crate changes the environment.
+        Environment(unsafe { environ })
     }
-    let mut entries = Vec::new();
-    // SAFETY: `environ` is what the kernel gave this process: null, or an array of pointers to NUL-terminated strings that
-    // ends with a null pointer. Nothing in this crate changes the environment, and the process has one thread here.
-    unsafe {
-        let mut entry = environ;
-        while !entry.is_null() && !(*entry).is_null() {
-            entries.push(CStr::from_ptr(*entry).to_owned());
-            entry = entry.add(1);
+}
+
+impl Iterator for Environment {
+    type Item = CString;
+
+    fn next(&mut self) -> Option<CString> {
+        // SAFETY: `environ` is what the kernel gave this process: null, or an array of pointers to NUL-terminated
+        // strings that ends with a null pointer, behind which this never steps. Nothing in this crate changes the
+        // environment.
+        unsafe {
+            let entry = self.0.as_ref().filter(|entry| !entry.is_null())?;
+            self.0 = self.0.add(1);
+            Some(CStr::from_ptr(*entry).to_owned())
         }
     }
-    entries
 }
 
-/// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH and no
-/// shell for a file without an interpreter line. Returns only when that failed, with the reason.
+/// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH
+/// and no shell for a file without an interpreter line. Returns only when that failed, with the reason.
 ///
-/// Both lists are of NUL-terminated strings; what the caller must not pass on has to be closed or marked before.
+/// What the caller must not pass on has to be closed or marked before.
 pub fn exec<'a>(
     program: &CStr,
     arguments: impl Iterator<Item = &'a CStr>,
     environment: impl Iterator<Item = &'a CStr>,
 ) -> io::Error {
-    let null_terminated = |list: &mut dyn Iterator<Item = &'a CStr>| -> Vec<*const c_char> {
-        list.map(CStr::as_ptr).chain(core::iter::once(core::ptr::null())).collect()
-    };
-    let (mut arguments, mut environment) = (arguments, environment);
-    let argv = null_terminated(&mut arguments);
-    let envp = null_terminated(&mut environment);
-    // SAFETY: `program` and every element of both arrays are NUL-terminated strings that outlive the call ('a), and both
-    // arrays end with a null pointer.
+    // The arrays are made here and nowhere else: that they end with null is half of the proof.
+    let argv: Vec<_> = arguments.map(CStr::as_ptr).chain([core::ptr::null()]).collect();
+    let envp: Vec<_> = environment.map(CStr::as_ptr).chain([core::ptr::null()]).collect();
+    // SAFETY: `program` and every element of both arrays are NUL-terminated strings that outlive the call ('a), and
+    // both arrays end with a null pointer.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
     io::Error::last_os_error()
 }

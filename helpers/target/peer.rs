@@ -10,11 +10,11 @@ use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::signals;
 use crate::policy::Policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::{GREETING, Operation};
 use crate::protocol::wire::Message;
-use crate::sys;
 use crate::target::{cleanup, kill, setup, update_proxy};
 use rustix::fs::{Mode, OFlags};
 use std::process::ExitCode;
@@ -51,7 +51,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let operation = parse(arguments)?;
     frame::guard_memory()?;
     let may_lack = Policy::load()?.may_lack;
-    sys::ignore_write_signals();
+    signals::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
     let result = match operation {

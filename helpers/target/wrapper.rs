@@ -9,9 +9,11 @@ use crate::files::metadata::Metadata;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
+use crate::ground::inherited::environment_entries;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::{Program, exit_code};
+use crate::ground::terminal::drop_terminal;
 use crate::policy::Policy;
 use crate::sys;
 use crate::target::channel::{Channel, Trouble};
@@ -233,7 +235,7 @@ fn prepare(
         open(passed_out, name_out, Stream::Out)?,
         open(passed_err, name_err, Stream::Err)?,
     ];
-    Ok(Job { base: sys::environment_entries(), variables, streams, policy })
+    Ok(Job { base: environment_entries(), variables, streams, policy })
 }
 
 /// The sandbox is this account's own, or somebody put another directory in its place.
@@ -301,7 +303,7 @@ fn become_job(command: &[Vec<u8>], job: Job) -> Failure {
     if let Err(errno) = replaced {
         return Failure::permanent(format_args!("cannot set the job's standard streams: {errno}"));
     }
-    if let Err(error) = sys::drop_terminal() {
+    if let Err(error) = drop_terminal() {
         return Failure::permanent(format_args!("cannot give the terminal up: {error}"));
     }
     if let Err(failure) = policy.job.apply() {

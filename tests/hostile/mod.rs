@@ -122,7 +122,7 @@ fn family() {
 /// Uses up what its caller lets it have, by itself or by raising its own limit, for a minute and a half at most.
 fn fill() {
     File::create(READY).map(drop).unwrap();
-    let maximum = glexec_rs::sys::limit(rustix::process::Resource::Nproc).unwrap().maximum;
+    let maximum = glexec_rs::ground::resources::limit(rustix::process::Resource::Nproc).unwrap().maximum;
     assert!(maximum.is_some_and(|most| most <= PROCESSES), "{maximum:?}");
     let raised = rustix::process::Rlimit { current: maximum, maximum };
     rustix::process::setrlimit(rustix::process::Resource::Nproc, raised).unwrap();

@@ -1,13 +1,15 @@
 //! Getting rid of the caller's terminal.
 
-use super::{DEFAULT_ACTION, IGNORE_ACTION, set_action};
+#![forbid(unsafe_code)]
+
+use crate::sys::{self, Disposition};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 
-/// Leaves this process without a controlling terminal: in a session of its own, or, where it leads a process group and so cannot get
-/// one, by giving the terminal up.
+/// Leaves this process without a controlling terminal: in a session of its own, or, where it leads a process group and
+/// so cannot get one, by giving the terminal up.
 ///
 /// # Errors
 /// The kernel's. A process that leads a group where `/dev/tty` cannot be asked for is refused, too.
@@ -15,7 +17,8 @@ pub fn leave_terminal() -> io::Result<()> {
     if rustix::process::setsid().is_ok() { Ok(()) } else { drop_terminal() }
 }
 
-/// Whether this process has a controlling terminal: field 7 of its `/proc/self/stat`, the fifth behind its name (proc_pid_stat(5)).
+/// Whether this process has a controlling terminal: field 7 of its `/proc/self/stat`, the fifth behind its name
+/// (proc_pid_stat(5)).
 fn has_terminal() -> io::Result<bool> {
     let line = std::fs::read("/proc/self/stat")?;
     let behind_name = line.rsplit(|byte| *byte == b')').next().unwrap_or_default();
@@ -38,10 +41,8 @@ pub fn drop_terminal() -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         };
     // The leader of a session hangs up on the terminal's foreground, which it may be part of itself.
-    set_action(libc::SIGHUP, &IGNORE_ACTION);
-    // SAFETY: this request takes no argument; the descriptor is open through the call.
-    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCNOTTY) };
-    let outcome = if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-    set_action(libc::SIGHUP, &DEFAULT_ACTION);
-    outcome
+    let _ = sys::set_disposition(libc::SIGHUP, Disposition::Ignore);
+    let outcome = sys::disown_terminal(terminal.as_fd());
+    let _ = sys::set_disposition(libc::SIGHUP, Disposition::Default);
+    Ok(outcome?)
 }

@@ -1,0 +1,73 @@
+//! How a child is set up between its birth and its program.
+
+#![forbid(unsafe_code)]
+
+use crate::ground::resources::switch_core_off;
+use crate::sys;
+use rustix::process::{Resource, Rlimit};
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::process::Command;
+
+/// How a child stands to the terminal of its parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leader {
+    /// A session of its own: no terminal controls it.
+    Session,
+    /// A process group of its own: the terminal's interrupt key does not reach it.
+    Group,
+}
+
+/// Lets `command` start its program in `directory`, with umask 022, no core files and, if one is given, this limit of
+/// its account's processes, as the leader of a session or group.
+///
+/// # Errors
+/// When there is no descriptor left.
+pub fn set_child_up(
+    command: &mut Command,
+    directory: BorrowedFd<'_>,
+    leader: Leader,
+    processes: Option<Rlimit>,
+) -> io::Result<()> {
+    let directory = directory.try_clone_to_owned()?;
+    // Seven system calls at the most and nothing else: this process may have other threads, which can hold any lock at
+    // its birth.
+    sys::before_exec(command, move || {
+        rustix::process::fchdir(&directory)?;
+        match leader {
+            Leader::Session => rustix::process::setsid().map(drop)?,
+            Leader::Group => rustix::process::setpgid(None, None)?,
+        }
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+        if let Some(processes) = processes {
+            rustix::process::setrlimit(Resource::Nproc, processes)?;
+        }
+        switch_core_off()
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Leader, set_child_up};
+    use crate::ground::resources::limit;
+    use rustix::process::{Resource, Rlimit};
+    use std::os::fd::AsFd;
+    use std::process::Command;
+
+    #[test]
+    fn a_child_starts_in_the_setting_that_was_asked_for() {
+        let directory = std::fs::File::open("/proc").unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "pwd; umask; ulimit -c; grep processes /proc/$$/limits; cut -d' ' -f1,5,6 /proc/$$/stat"]);
+        let maximum = limit(Resource::Nproc).unwrap().maximum;
+        let processes = Rlimit { current: maximum.or(Some(12_345)), maximum };
+        set_child_up(&mut command, directory.as_fd(), Leader::Session, Some(processes)).unwrap();
+        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!(&lines[..3], ["/proc", "0022", "0"]);
+        assert_eq!(lines[3].split_ascii_whitespace().nth(2), processes.current.map(|most| most.to_string()).as_deref());
+        let numbers: Vec<&str> = lines[4].split(' ').collect();
+        assert!(numbers.iter().all(|number| *number == numbers[0]), "{numbers:?}");
+    }
+}
