@@ -21,7 +21,7 @@ use crate::pilot::staging::{self, Staging};
 use crate::pilot::switch::{Switched, Switcher};
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
-use crate::policy::Policy;
+use crate::policy;
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::Totals;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
@@ -75,7 +75,7 @@ enum State {
 
 fn work(arguments: SandboxArguments) -> Outcome {
     let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
-    let policy = Policy::load()?;
+    let policy = policy::load()?;
     let names = Names::find(&sandbox)?;
     names.require_own_parent()?;
     let state = state(&names)?;

@@ -16,7 +16,7 @@ use crate::pilot::family;
 use crate::pilot::switch::Switcher;
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
-use crate::policy::Policy;
+use crate::policy;
 use crate::protocol::greeting::Operation;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
@@ -150,7 +150,7 @@ fn through_target<T>(
     grants: &[Grant<'_>],
     work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
 ) -> Outcome<T> {
-    let may_lack = Policy::load()?.may_lack;
+    let may_lack = policy::load()?.may_lack;
     let (directory_path, name) = split(&arguments.proxy)?;
     let directory = trusted_directory(&directory_path, &[geteuid().as_raw()])?;
     let listed = openat(&directory, c".", DIRECTORY, Mode::empty()).or_fail(|| "cannot open the proxy's directory")?;

@@ -18,7 +18,7 @@ use crate::pilot::arguments::SandboxArguments;
 use crate::pilot::home::{At, Home};
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
-use crate::policy::Policy;
+use crate::policy;
 use crate::protocol::greeting::Operation;
 use crate::protocol::wire::Totals;
 use rustix::process::{Resource, geteuid};
@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
 
 fn work(arguments: SandboxArguments) -> Outcome {
     let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
-    let may_lack = Policy::load()?.may_lack;
+    let may_lack = policy::load()?.may_lack;
     let names = Names::find(&sandbox)?;
     names.require_own_parent()?;
     if interrupted_after_exchange(&names)? {

@@ -21,7 +21,7 @@ use crate::ground::signals;
 use crate::pilot::home::{At, Home};
 use crate::pilot::switch::Switcher;
 use crate::pilot::watchdog::attend;
-use crate::policy::Policy;
+use crate::policy;
 use crate::protocol::greeting::Operation;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::process::geteuid;
@@ -100,7 +100,7 @@ fn work(arguments: UpdateArguments) -> Outcome {
     signals::ignore_write_signals();
     let new = take_new(&new)?;
     // After that: NEW is gone whatever becomes of this call.
-    let may_lack = Policy::load()?.may_lack;
+    let may_lack = policy::load()?.may_lack;
 
     let at = if switcher.is_some() { At::Parked } else { At::Sandbox };
     let home = Home::open(Names::find(&sandbox)?, at, proxy)?;

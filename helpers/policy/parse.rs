@@ -5,7 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::Policy;
+use super::settings::Policy;
 use crate::copy::rules::Symlinks;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
@@ -25,6 +25,10 @@ pub struct Refused {
 /// What a value's reader answers: the remedy is what it should be.
 type Checked<T = ()> = Result<T, String>;
 
+/// Understands the bytes of a policy file. Pure: nothing but the bytes decides.
+///
+/// # Errors
+/// The first line that is wrong, and why.
 pub fn parse(text: &[u8]) -> Result<Policy, Refused> {
     let mut policy = Policy::default();
     let mut seen = BTreeSet::new();
@@ -174,7 +178,8 @@ fn trim(text: &[u8]) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Policy;
+    use super::super::settings::Policy;
+    use super::parse;
     use crate::confine::landlock::MayLack;
     use crate::copy::rules::{CleanupRules, Symlinks};
     use crate::ground::limits;
@@ -197,20 +202,20 @@ mod tests {
 
     #[track_caller]
     fn refused(text: impl AsRef<[u8]>, line: usize, word: &str) {
-        let refused = Policy::parse(text.as_ref()).expect_err("it must be refused");
+        let refused = parse(text.as_ref()).expect_err("it must be refused");
         assert!(refused.line == line && refused.why.contains(word), "{refused:?}");
         assert!(refused.why.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{refused:?}");
     }
 
     #[test]
     fn the_example_as_it_stands_is_the_default() {
-        assert_eq!(Policy::parse(EXAMPLE.as_bytes()), Ok(Policy::default()));
-        assert_eq!(Policy::parse(b""), Ok(Policy::default()));
+        assert_eq!(parse(EXAMPLE.as_bytes()), Ok(Policy::default()));
+        assert_eq!(parse(b""), Ok(Policy::default()));
     }
 
     #[test]
     fn the_example_with_every_setting_is_understood() {
-        let policy = Policy::parse(uncommented().as_bytes()).unwrap();
+        let policy = parse(uncommented().as_bytes()).unwrap();
         let lack = MayLack {
             landlock: true,
             landlock_truncate: true,
@@ -247,7 +252,7 @@ mod tests {
 
     #[test]
     fn blanks_comments_and_any_byte_of_a_path_are_taken() {
-        let policy = Policy::parse(b"\n  # x = y\n\tjob-read\t=  /a b#c\xff=d \t\njob-read=/\n").unwrap();
+        let policy = parse(b"\n  # x = y\n\tjob-read\t=  /a b#c\xff=d \t\njob-read=/\n").unwrap();
         assert_eq!(policy.job.view.unwrap().read, [b"/a b#c\xff=d".to_vec(), b"/".to_vec()]);
     }
 
@@ -289,7 +294,7 @@ mod tests {
 
     #[test]
     fn the_bounds_are_exact() {
-        let fits = |text: String| Policy::parse(text.as_bytes()).unwrap();
+        let fits = |text: String| parse(text.as_bytes()).unwrap();
         for (key, most) in [
             ("cleanup-bytes", limits::DATA_BYTES),
             ("cleanup-entries", limits::ENTRIES),

@@ -11,7 +11,7 @@ use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::signals;
-use crate::policy::Policy;
+use crate::policy;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::{GREETING, Operation};
 use crate::protocol::wire::Message;
@@ -50,7 +50,7 @@ pub fn parse(mut arguments: Arguments) -> Outcome<Operation> {
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let operation = parse(arguments)?;
     frame::guard_memory()?;
-    let may_lack = Policy::load()?.may_lack;
+    let may_lack = policy::load()?.may_lack;
     signals::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;

@@ -14,7 +14,7 @@ use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::{Program, exit_code};
 use crate::ground::terminal::drop_terminal;
-use crate::policy::Policy;
+use crate::policy::{self, Policy};
 use crate::sys;
 use crate::target::channel::{Channel, Trouble};
 use crate::target::environment::{Variables, decode, merge, name};
@@ -89,7 +89,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
         let _ = channel.explain("usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]");
     })?;
     // While descriptors are free: what comes may need the last one.
-    let policy = Policy::load();
+    let policy = policy::load();
     let start = converse(channel, &names)?;
     // From here on the fresh socket is the one that the Starter listens to.
     let failure = match prepare(start.received, &names, policy) {
