@@ -77,3 +77,41 @@ fn texts(root: &Path, folder: &Path) -> Outcome<Vec<Text>> {
     }
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::measure;
+    use std::fs::{create_dir_all, remove_dir_all, write};
+
+    #[test]
+    fn all_that_we_wrote_is_measured_and_nothing_else() {
+        let root = std::env::temp_dir().join(format!("glexec-rs-audit-goals.{}", std::process::id()));
+        let long = "\n".repeat(501);
+        let script = format!("#!/bin/sh{long}");
+        for (file, text) in [
+            ("README.md", "Read me.\n"),
+            ("SECURITY.md", &"wide ".repeat(30)),
+            ("helpers/lib.rs", "mod target;\n"),
+            ("helpers/target/mod.rs", &long),
+            ("seccomp-profiles/build.rs", ""),
+            ("tests/run", &script),
+            ("fuzz/corpus/x.rs", &long),
+            ("audit/ledger.md", ""),
+            (".ci/run", ""),
+        ] {
+            let path = root.join(file);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            write(path, text).unwrap();
+        }
+        let found = measure(&root);
+        remove_dir_all(&root).unwrap();
+        assert_eq!(
+            found.unwrap().problems,
+            [
+                "helpers/target/mod.rs has 501 lines, more than 500",
+                "tests/run has 501 lines, more than 500",
+                "SECURITY.md:1: wider than 120 characters"
+            ]
+        );
+    }
+}

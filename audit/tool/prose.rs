@@ -30,14 +30,19 @@ pub fn problems(documents: &[(String, String)], sources: &[(String, String)]) ->
         }
     }
     for (file, text) in documents {
-        // A row of a table cannot be broken.
-        found.extend(too_wide(file, text, |_, line| !line.starts_with('|')));
+        found.extend(too_wide(file, text, |_, line| !is_row(line)));
     }
     for (file, text) in sources {
         let comments = comment_lines(text);
-        found.extend(too_wide(file, text, |number, _| comments.contains(&number)));
+        let is_row = |line: &str| is_row(line.trim_start_matches([' ', '/', '!']));
+        found.extend(too_wide(file, text, |number, line| comments.contains(&number) && !is_row(line)));
     }
     found
+}
+
+/// A row of a table cannot be broken.
+fn is_row(line: &str) -> bool {
+    line.starts_with('|')
 }
 
 fn too_wide(file: &str, text: &str, counts: impl Fn(usize, &str) -> bool) -> Vec<String> {
@@ -69,8 +74,7 @@ fn cells(documents: &[(String, String)], wanted: &str) -> Vec<(usize, usize)> {
 pub fn wrapped(text: &str) -> String {
     let mut lines = String::new();
     for paragraph in text.lines() {
-        // A row of a table stays a line.
-        if paragraph.starts_with('|') {
+        if is_row(paragraph) {
             lines += paragraph;
             lines.push('\n');
             continue;
@@ -125,7 +129,13 @@ mod tests {
 
     #[test]
     fn a_wide_line_with_a_comment_fails_and_a_text_does_not() {
-        let text = format!("a(\"{}\");\n// {}\nb(\"{}\"); // d\n", "x".repeat(130), "y".repeat(120), "z".repeat(130));
+        let text = format!(
+            "a(\"{}\");\n// {}\nb(\"{}\"); // d\n//! | {}\n",
+            "x".repeat(130),
+            "y".repeat(120),
+            "z".repeat(130),
+            "r".repeat(130)
+        );
         let found = problems(&[], &document("a.rs", text));
         assert_eq!(found, ["a.rs:2: wider than 120 characters", "a.rs:3: wider than 120 characters"]);
     }
