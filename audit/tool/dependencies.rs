@@ -57,7 +57,8 @@ fn string(package: &Value, name: &str) -> String {
     package[name].as_str().unwrap_or("?").to_owned()
 }
 
-/// What the programs themselves are made of, as `name vVERSION`: cargo's metadata does not tell their features from those of the build.
+/// What the programs themselves are made of, as `name vVERSION`: cargo's metadata does not tell their features from
+/// those of the build.
 fn installed_names(root: &Path) -> Outcome<BTreeSet<String>> {
     let output = cargo(
         root,

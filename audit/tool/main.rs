@@ -1,23 +1,37 @@
 //! Generates `audit/report.md` from the release build and the sources, and checks that the committed one is not stale.
 //!
-//! usage: glexec-rs-audit report | check | trace
+//! usage: glexec-rs-audit report | check | goals | trace
 //!
 //! - `report` writes the report; the release build and `audit/seen-syscalls.txt` must be there.
-//! - `check` fails when the committed report differs from what `report` would write in anything but sizes.
-//! - `trace` runs the test suite against the release programs under strace, as root, and writes `audit/seen-syscalls.txt`.
+//! - `check` fails when the sources are against one of their goals (`plan.rs`), or when the committed report differs
+//!   from what `report` would write in anything but sizes.
+//! - `goals` prints what the sources measure and what is against their goals; nothing has to be built for it.
+//! - `trace` runs the test suite against the release programs under strace, as root, and writes
+//!   `audit/seen-syscalls.txt`.
 
 #![forbid(unsafe_code)]
 
+mod closure;
 mod dependencies;
 mod elf;
+mod goals;
+mod graph;
+mod layers;
+mod levels;
 mod lexer;
+mod modules;
+mod names;
+mod plan;
 #[allow(dead_code)] // compiling is the build script's part
 #[path = "../../seccomp-profiles/profile.rs"]
 mod profile;
 mod profiles;
+mod prose;
+mod public;
 mod seen;
-mod sources;
+mod sizes;
 mod trace;
+mod unsafe_code;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -56,8 +70,9 @@ fn main() -> ExitCode {
     let done = match command.as_str() {
         "report" => report(&root).and_then(|text| write(&root.join("audit/report.md"), &text)),
         "check" => check(&root),
+        "goals" => goals(&root),
         "trace" => trace::run(&root),
-        _ => Err("usage: glexec-rs-audit report | check | trace".to_owned()),
+        _ => Err("usage: glexec-rs-audit report | check | goals | trace".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -73,17 +88,32 @@ fn report(root: &Path) -> Outcome<String> {
     for section in [
         elf::section(&release(root))?,
         profiles::section(root)?,
-        sources::unsafe_section(root)?,
-        sources::lines_section(root)?,
+        goals::measure(root)?.report,
         dependencies::section(root)?,
     ] {
         text.push('\n');
         text.push_str(&section);
     }
-    Ok(text)
+    Ok(prose::wrapped(&text))
+}
+
+fn goals(root: &Path) -> Outcome {
+    let goals = goals::measure(root)?;
+    println!("{}", goals.report);
+    kept(&goals.problems)
+}
+
+/// Fails with everything that is against the goals.
+fn kept(problems: &[String]) -> Outcome {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{} things are against the goals of the sources:\n{}", problems.len(), problems.join("\n")))
+    }
 }
 
 fn check(root: &Path) -> Outcome {
+    kept(&goals::measure(root)?.problems)?;
     let path = root.join("audit/report.md");
     let [committed, current] = [read(&path)?, report(root)?].map(|text| without_sizes(&text));
     let differing = committed.lines().zip(current.lines()).find(|(old, new)| old != new);

@@ -6,8 +6,8 @@ use crate::{Outcome, PHASES, files, read};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-/// The tables of calls, rights and allocations. Fails when a call was seen that is not allowed, or one is allowed that was never seen
-/// and whose rule does not say why it is there.
+/// The tables of calls, rights and allocations. Fails when a call was seen that is not allowed, or one is allowed that
+/// was never seen and whose rule does not say why it is there.
 pub fn section(root: &Path) -> Outcome<String> {
     let seen = load(&root.join("audit/seen-syscalls.txt"))?;
     let folder = root.join("seccomp-profiles");

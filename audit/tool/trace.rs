@@ -1,4 +1,5 @@
-//! Runs the test suite against the release programs under strace, and notes what each side of each helper calls once it is confined.
+//! Runs the test suite against the release programs under strace, and notes what each side of each helper calls once it
+//! is confined.
 
 use crate::seen::{Seen, load, text};
 use crate::{Outcome, PHASES, release, write};
@@ -21,7 +22,8 @@ const TESTS: [&str; 7] = [
 /// Too slow under strace to be worth it: nothing in them is done that others do not do.
 const SKIPPED: [&str; 3] = ["ten_thousand_small_files", "as_deep_as_the_limit_and_one_level_more", "c8_"];
 
-/// Traces all tests and writes the file. A test that fails only because it was slow is no reason to fail: what was seen was seen.
+/// Traces all tests and writes the file. A test that fails only because it was slow is no reason to fail: what was seen
+/// was seen.
 pub fn run(root: &Path) -> Outcome {
     let folder = std::env::temp_dir().join(format!("glexec-rs-audit.{}", std::process::id()));
     let mut all: BTreeMap<String, Seen> = BTreeMap::new();
