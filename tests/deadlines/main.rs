@@ -6,10 +6,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../policy/etc.rs"]
+#[path = "../common/etc.rs"]
 mod etc;
-#[path = "../hostile_peer/fuse.rs"]
-#[allow(dead_code)] // hostile_peer uses the rest
+#[path = "../common/fuse.rs"]
+#[allow(dead_code)] // hostile uses the rest
 mod fuse;
 mod kernel;
 mod peers;

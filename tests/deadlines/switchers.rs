@@ -7,6 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
+#[ignore = "needs root"]
 fn s7_a_switcher_that_never_starts_the_peer_is_given_up_by_every_helper() {
     side_by_side(&[hangs, prints_for_ever]);
 }
@@ -15,7 +16,7 @@ fn s7_a_switcher_that_never_starts_the_peer_is_given_up_by_every_helper() {
 const WORDS: [&str; 2] = ["did not start the peer within 60 seconds", "log"];
 
 fn hangs() {
-    let Some(site) = Site::new() else { return };
+    let site = Site::new();
     let [left, renewed] = [Left::by_a_job(&site), Left::by_a_job(&site)];
     let inputs = site.sandbox();
     let given = inputs.snapshot();
@@ -47,7 +48,7 @@ fn hangs() {
 }
 
 fn prints_for_ever() {
-    let Some(site) = Site::new() else { return };
+    let site = Site::new();
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     let switcher = site.root.join("endless");

@@ -4,12 +4,12 @@
 
 #[path = "../common/mod.rs"]
 mod common;
-#[path = "../policy/etc.rs"]
+#[path = "../common/etc.rs"]
 mod etc;
 #[cfg(target_arch = "x86_64")]
 mod refill;
 mod shapes;
 mod space;
 #[cfg(target_arch = "x86_64")]
-#[path = "../tracing/mod.rs"]
+#[path = "../common/tracing.rs"]
 mod tracing;

@@ -26,8 +26,9 @@ fn descend(top: &Path, depth: usize) -> OwnedFd {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c8_ten_thousand_levels_stay_with_the_job_until_there_are_fewer() {
-    let Some(site) = Site::on(FileSystem::Tmpfs(256)) else { return };
+    let site = Site::on(FileSystem::Tmpfs(256));
     let sandbox = site.empty_sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
@@ -50,9 +51,10 @@ fn c8_ten_thousand_levels_stay_with_the_job_until_there_are_fewer() {
 
 /// Far more levels than a path, a process's descriptors or its stack could take.
 #[test]
+#[ignore = "needs root"]
 fn c8_a_hundred_thousand_levels_stay_with_the_job() {
     const LEVELS: usize = 100_000;
-    let Some(site) = Site::on(FileSystem::Tmpfs(512)) else { return };
+    let site = Site::on(FileSystem::Tmpfs(512));
     let sandbox = site.empty_sandbox();
     site.setup(&sandbox).run().expect_quiet();
     as_account(GREG, || drop(nest(&sandbox.path, LEVELS, "d")));
@@ -66,8 +68,9 @@ fn c8_a_hundred_thousand_levels_stay_with_the_job() {
 
 /// What arrived of a tree is removed again, however deep it is: it lies below the staging directory's own levels.
 #[test]
+#[ignore = "needs root"]
 fn c8_a_copy_that_fails_at_the_deepest_level_leaves_nothing() {
-    let Some(site) = Site::on(FileSystem::Tmpfs(256)) else { return };
+    let site = Site::on(FileSystem::Tmpfs(256));
     let sandbox = site.empty_sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
@@ -89,8 +92,9 @@ fn c8_a_copy_that_fails_at_the_deepest_level_leaves_nothing() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c8_a_file_that_grows_while_it_is_taken_back() {
-    let Some(site) = Site::new() else { return };
+    let site = Site::new();
     let (mut refused, mut done) = (0, 0);
     let mut rounds = 0..;
     while rounds.next().is_some_and(|round| another_round(round, 10, refused > 0)) {
@@ -127,9 +131,10 @@ const ENOUGH: u64 = 30_000;
 
 /// A process of the job stays in a directory and fills it, while it is copied and while it is removed.
 #[test]
+#[ignore = "needs root"]
 fn c8_a_directory_that_refills_while_it_is_taken_back() {
     for file_system in [FileSystem::Disk, FileSystem::Tmpfs(256), FileSystem::Xfs(320)] {
-        let Some(site) = Site::on(file_system) else { return };
+        let site = Site::on(file_system);
         let (mut back, mut left_over) = (0, 0);
         for _ in 0..2 {
             let sandbox = site.sandbox();
@@ -196,8 +201,9 @@ fn write_files(sandbox: &Sandbox, count: u32) {
 
 /// A million with `GLEXEC_RS_FULL` set.
 #[test]
+#[ignore = "needs root"]
 fn c8_many_files_take_no_more_memory_than_few() {
-    let Some(site) = Site::new() else { return };
+    let site = Site::new();
     let many = if std::env::var_os("GLEXEC_RS_FULL").is_some() { 1_000_000 } else { 50_000 };
     let limit = Duration::from_secs(1800);
     let [few, many] = [1000, many].map(|count| {

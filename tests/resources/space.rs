@@ -173,9 +173,10 @@ fn remove(sandbox: &Sandbox) {
 const SPACE: [&str; 2] = ["No space left on device", "call this again"];
 
 #[test]
+#[ignore = "needs root"]
 fn c7_the_disk_is_full_at_every_megabyte_of_the_copy_back() {
     for file_system in FILE_SYSTEMS {
-        let Some(site) = Site::on(file_system) else { return };
+        let site = Site::on(file_system);
         let mut tally = Tally::default();
         for free in 0..=DATA + 1 {
             take_back(&site, write_data, &Space, free, &SPACE, &mut tally);
@@ -185,9 +186,10 @@ fn c7_the_disk_is_full_at_every_megabyte_of_the_copy_back() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c7_the_disk_is_full_at_every_megabyte_of_the_copy_to_the_job() {
     for file_system in FILE_SYSTEMS {
-        let Some(site) = Site::on(file_system) else { return };
+        let site = Site::on(file_system);
         let mut tally = Tally::default();
         for free in 0..=DATA + 1 {
             hand_over(&site, write_data, &Space, free, &SPACE, &mut tally);
@@ -209,8 +211,9 @@ fn write_entries(top: &Path) {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c7_no_inode_is_left_at_every_entry_of_the_copy_back() {
-    let Some(site) = Site::on(FileSystem::Ext4(64, 256)) else { return };
+    let site = Site::on(FileSystem::Ext4(64, 256));
     let mut tally = Tally::default();
     for free in 0..45 {
         take_back(&site, write_entries, &Inodes, free, &SPACE, &mut tally);
@@ -219,8 +222,9 @@ fn c7_no_inode_is_left_at_every_entry_of_the_copy_back() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c7_no_inode_is_left_at_every_entry_of_the_copy_to_the_job() {
-    let Some(site) = Site::on(FileSystem::Ext4(64, 256)) else { return };
+    let site = Site::on(FileSystem::Ext4(64, 256));
     let mut tally = Tally::default();
     for free in 0..45 {
         hand_over(&site, write_entries, &Inodes, free, &SPACE, &mut tally);
@@ -229,8 +233,9 @@ fn c7_no_inode_is_left_at_every_entry_of_the_copy_to_the_job() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn c7_a_quota_is_reached_at_every_other_megabyte() {
-    let Some(site) = Site::on(FileSystem::Btrfs(400)) else { return };
+    let site = Site::on(FileSystem::Btrfs(400));
     Quota::btrfs(&site, &["quota", "enable"]);
     let words = ["Quota exceeded", "call this again"];
     for (what, copy) in [("back", true), ("to the job", false)] {
@@ -247,8 +252,9 @@ fn c7_a_quota_is_reached_at_every_other_megabyte() {
 }
 
 #[test]
+#[ignore = "needs root"]
 fn no_inode_is_left_for_a_new_proxy_on_either_side() {
-    let Some(site) = Site::on(FileSystem::Ext4(64, 256)) else { return };
+    let site = Site::on(FileSystem::Ext4(64, 256));
     let mut tally = Tally::default();
     for free in 0..4 {
         let sandbox = site.handed_over();
@@ -274,8 +280,9 @@ fn no_inode_is_left_for_a_new_proxy_on_either_side() {
 
 /// A file system that met an error of its own often goes on read-only.
 #[test]
+#[ignore = "needs root"]
 fn a_file_system_that_turned_read_only() {
-    let Some(site) = Site::on(FileSystem::Ext4(64, 1000)) else { return };
+    let site = Site::on(FileSystem::Ext4(64, 1000));
     let remount = |mode: &str| {
         let done = Command::new("mount").args(["-o", mode]).arg(&site.execute).status().unwrap();
         assert!(done.success());
