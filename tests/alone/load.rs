@@ -1,4 +1,4 @@
-//! A node with as many slots as `GLEXEC_RS_SLOTS` says, 200 by default: all of them set up, run, kill and clean up in one EXECUTE at the same time.
+//! A node with as many slots as `GLEXEC_RS_SLOTS` says, 60 by default (200 with `tests/run --full`): all of them set up, run, kill and clean up in one EXECUTE at the same time.
 
 use crate::common::Site;
 use crate::own_namespaces;
@@ -7,7 +7,7 @@ use crate::turn;
 use std::time::Instant;
 
 fn slots() -> usize {
-    std::env::var("GLEXEC_RS_SLOTS").map_or(200, |number| number.parse().expect("GLEXEC_RS_SLOTS is a number"))
+    std::env::var("GLEXEC_RS_SLOTS").map_or(60, |number| number.parse().expect("GLEXEC_RS_SLOTS is a number"))
 }
 
 /// Does `work` for all slots at once.

@@ -23,7 +23,9 @@ echo "core=$(ulimit -c)"
 echo "arguments=$#"
 echo "session=$(cut -d' ' -f6 /proc/$$/stat)"
 ls -l /proc/$$/fd
-sed -n 's/^\(Sig[BI][a-z]*\|NoNewPrivs\|Seccomp\):[[:space:]]*/\1=/p' /proc/$$/status
+while read -r name value; do
+    case $name in SigBlk: | SigIgn: | NoNewPrivs: | Seccomp:) echo "${name%:}=$value" ;; esac
+done </proc/$$/status
 env | cut -d= -f1 | sort | sed 's/^/env_/; s/$/=1/'
 exit 7
 "#;

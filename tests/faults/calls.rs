@@ -1,6 +1,6 @@
 //! Whatever a helper comes to grief at, nothing is lost: it is killed at each of its system calls, and each of them fails.
 //!
-//! A part of the moments is tried by default, all of them with `GLEXEC_RS_FULL=1`.
+//! A part of the moments is tried by default, all of them with `tests/run --full`.
 
 use crate::common::{Finished, Site};
 use crate::injector::{Fault, Moment, calls, plausible, strike};

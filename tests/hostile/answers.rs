@@ -85,7 +85,10 @@ fn assert_refused(site: &Site, attack: &Attack, finished: &Finished, code: i32) 
     for word in words {
         assert!(finished.said().contains(word), "{}: {word:?} is missing: {finished:?}", attack.name);
     }
-    let played = std::fs::read_to_string(site.root.join("played")).unwrap();
+    // The helper need not wait until the attack has noticed its end.
+    let played = || std::fs::read_to_string(site.root.join("played")).unwrap();
+    crate::common::await_that("the attack is over", || !played().is_empty());
+    let played = played();
     assert_eq!(played.trim(), target::PLAYED.to_string(), "{}: it was not played: {finished:?}", attack.name);
 }
 

@@ -57,21 +57,6 @@ fn s7_a_switcher_that_prints_a_megabyte() {
 
 #[test]
 #[ignore = "needs root"]
-fn s7_a_switcher_that_never_ends() {
-    let site = Site::new();
-    let sandbox = site.sandbox();
-    let before = sandbox.snapshot();
-    site.configure_switcher("hang = yes");
-    let started = Instant::now();
-    site.setup(&sandbox).run().expect_refusal(2, &["switcher"]);
-    assert!(started.elapsed() < Duration::from_secs(120));
-    sandbox.assert_as_before(&before);
-    // Killing a root's process is not in a pilot's power.
-    site.kill_processes();
-}
-
-#[test]
-#[ignore = "needs root"]
 fn s7_each_attempt_begins_afresh() {
     let site = Site::new();
     let sandbox = site.sandbox();

@@ -1,15 +1,31 @@
 //! A switcher that never starts the peer.
 
+use super::{HANGS, Left, at_deadline, side_by_side};
 use crate::common::{Finished, GREG, PILOT, Sandbox, Site, Sleeper, pem, put_file};
-use crate::{HANGS, Left, at_deadline, side_by_side};
 use glexec_rs::limits;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "needs root"]
 fn s7_a_switcher_that_never_starts_the_peer_is_given_up_by_every_helper() {
     side_by_side(&[hangs, prints_for_ever]);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn s7_a_switcher_that_never_ends() {
+    let site = Site::new();
+    let sandbox = site.sandbox();
+    let before = sandbox.snapshot();
+    site.configure_switcher("hang = yes");
+    let started = Instant::now();
+    site.setup(&sandbox).run().expect_refusal(2, &["switcher"]);
+    assert!(started.elapsed() < Duration::from_secs(120));
+    sandbox.assert_as_before(&before);
+    // Killing a root's process is not in a pilot's power.
+    site.kill_processes();
 }
 
 /// The line of every failure here.

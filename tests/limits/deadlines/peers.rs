@@ -1,7 +1,8 @@
 //! A target side that is not our peer, or is kept from working.
 
+use super::{HANGS, Left, assert_due, at_deadline, side_by_side};
 use crate::common::{Call, GREG, PILOT, Site, Sleeper, Snapshot, as_account, await_that, pem, put_file};
-use crate::{HANGS, Left, assert_due, at_deadline, etc, full, side_by_side};
+use crate::{etc, full};
 use glexec_rs::limits;
 use glexec_rs::sandbox::component::Component;
 use glexec_rs::sandbox::wire::{Message, Reason, Record, Time, Totals};

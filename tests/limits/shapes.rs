@@ -199,12 +199,12 @@ fn write_files(sandbox: &Sandbox, count: u32) {
     }
 }
 
-/// A million with `GLEXEC_RS_FULL` set.
+/// A million with `tests/run --full`.
 #[test]
 #[ignore = "needs root"]
 fn c8_many_files_take_no_more_memory_than_few() {
     let site = Site::new();
-    let many = if std::env::var_os("GLEXEC_RS_FULL").is_some() { 1_000_000 } else { 50_000 };
+    let many = if crate::full() { 1_000_000 } else { 50_000 };
     let limit = Duration::from_secs(1800);
     let [few, many] = [1000, many].map(|count| {
         let sandbox = site.empty_sandbox();

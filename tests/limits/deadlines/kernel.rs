@@ -1,11 +1,9 @@
 //! A helper's worker that is kept in the kernel, beyond the reach of SIGKILL, by locks that others hold while they wait for a page of a file server
 //! which does not answer.
 
-#![deny(unsafe_code)]
-
+use super::{HANGS, Left, at_deadline, side_by_side};
 use crate::common::{Account, GREG, MALLORY, Site, Snapshot, as_account, put_file};
 use crate::fuse::{Fuse, WHEN_READ};
-use crate::{HANGS, Left, at_deadline, side_by_side};
 use glexec_rs::limits;
 use std::fs::File;
 use std::os::fd::AsRawFd;

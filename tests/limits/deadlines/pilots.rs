@@ -1,8 +1,8 @@
 //! A pilot side that falls silent: the target side does not stay, and leaves everything as it was.
 
+use super::peers::peer;
+use super::{Left, assert_due, side_by_side};
 use crate::common::{PILOT, Running, Site, Snapshot, as_account};
-use crate::peers::peer;
-use crate::{Left, assert_due, side_by_side};
 use glexec_rs::connection::{Connection, Packet, pair};
 use glexec_rs::limits;
 use glexec_rs::sandbox::component::Component;

@@ -1,32 +1,18 @@
 //! Whoever is silent, slow or endless on the other side is given up at the documented deadline (`helpers/limits.rs`), with a clear
 //! error and nothing lost. The time is real: cases wait side by side, and those that take longer than the longest of them, 190 s, are
-//! there only with `GLEXEC_RS_FULL` set.
+//! there only with `tests/run --full`.
 
-#![deny(unsafe_code)]
-
-#[path = "../common/mod.rs"]
-mod common;
-#[path = "../common/etc.rs"]
-mod etc;
-#[path = "../common/fuse.rs"]
-#[allow(dead_code)] // hostile uses the rest
-mod fuse;
 mod kernel;
 mod peers;
 mod pilots;
 mod switchers;
 
-use common::{GREG, Sandbox, Site, Snapshot, as_account};
+use crate::common::{GREG, Sandbox, Site, Snapshot, as_account};
 use std::fs;
 use std::time::{Duration, Instant};
 
 /// After this long a program hangs. Longer than all the deadlines that can come one after another.
 const HANGS: Duration = Duration::from_secs(400);
-
-/// Whether the cases that take many minutes are wanted, too.
-fn full() -> bool {
-    std::env::var_os("GLEXEC_RS_FULL").is_some()
-}
 
 /// Does all of `cases` at once.
 fn side_by_side(cases: &[fn()]) {
