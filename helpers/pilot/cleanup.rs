@@ -188,8 +188,8 @@ fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: Ma
     })
 }
 
-fn receive_and_exchange(target: &TargetSide, home: &Home, rules: CleanupRules) -> Outcome<Received> {
-    staging::sweep(home.directory(), &target.proof)?;
+fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRules) -> Outcome<Received> {
+    staging::sweep(home.directory(), target.proof)?;
     target.send_to(&home.names, &home.names.name, &home.proxy, false, &[])?;
     let staging = Staging::make(home.directory())?;
     let received = receive_tree(
@@ -197,9 +197,9 @@ fn receive_and_exchange(target: &TargetSide, home: &Home, rules: CleanupRules) -
         staging.tree(),
         From::Target(&home.proxy, rules),
         Progress::new("taking the sandbox back"),
-        &target.proof,
+        target.proof,
     )?;
-    staging.move_in(&home.proxy, &target.proof)?;
+    staging.move_in(&home.proxy, target.proof)?;
     home.names.exchange()?;
     Ok(received)
 }

@@ -118,16 +118,16 @@ fn empty(home: &Home, _proof: &Confined) -> rustix::io::Result<()> {
 }
 
 /// Sends the tree, and lets it take the sandbox's place when it is whole.
-fn hand_over(target: &TargetSide, home: &Home, copy: Option<&OwnedFd>) -> Outcome<(Totals, Vec<LeftOut>)> {
+fn hand_over(target: &TargetSide<'_>, home: &Home, copy: Option<&OwnedFd>) -> Outcome<(Totals, Vec<LeftOut>)> {
     target.send_to(&home.names, &home.names.parked, &home.proxy, false, &[])?;
     target.await_ready()?;
     let tree = Tree::Inputs(copy.map(|copy| (&home.proxy, copy.as_fd())));
     let progress = Progress::new("handing the sandbox over");
-    let sent = send_tree(&target.connection, home.to_walk()?, tree, progress, &target.proof)?;
+    let sent = send_tree(&target.connection, home.to_walk()?, tree, progress, target.proof)?;
     home.names.exchange()?;
     // From here on it is done.
     target.commit();
-    if let Err(errno) = empty(home, &target.proof) {
+    if let Err(errno) = empty(home, target.proof) {
         let parked = &home.names.parked;
         frame::report(
             Program::Setup,

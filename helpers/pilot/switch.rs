@@ -237,14 +237,14 @@ impl Switched {
         side: &Side,
         grants: &[Grant<'_>],
         may_lack: MayLack,
-        work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
+        work: impl FnOnce(&mut TargetSide<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let Switched { connection, operation, switcher } = self;
         // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals as they came.
         signals::ignore_write_signals();
         let (connection, result) = match confine(side, grants, may_lack) {
             Ok(proof) => {
-                let mut target = TargetSide { connection, proof };
+                let mut target = TargetSide { connection, proof: &proof };
                 let result = work(&mut target);
                 (target.connection, result)
             }

@@ -14,14 +14,14 @@ use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
 /// The peer behind a switch, and the proof that whoever listens to it is confined.
-pub struct TargetSide {
+pub struct TargetSide<'p> {
     /// The way to it.
     pub connection: Connection,
     /// For those who read what it says.
-    pub proof: Confined,
+    pub proof: &'p Confined,
 }
 
-impl TargetSide {
+impl TargetSide<'_> {
     /// Tells it where to work: in the directory `name` beside the sandbox, with the proxy of this name. `content` goes with it.
     ///
     /// # Errors
