@@ -6,8 +6,8 @@ use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{CLEANUP_PILOT, filling, renaming};
 use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
-use crate::copy::receive::{From, Received, receive_tree};
-use crate::copy::report;
+use crate::copy::receive::{Origin, Received, receive_tree};
+use crate::copy::report::{self, LeftOutList};
 use crate::copy::rules::CleanupRules;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
@@ -24,9 +24,11 @@ use crate::pilot::staging as merge;
 use crate::pilot::switch::{Request, Switched, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
+use crate::protocol::answer::Done;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::{Message, Totals};
+use crate::protocol::request::Commit;
+use crate::protocol::tree::{Totals, Verdict};
 use crate::sys;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
@@ -82,7 +84,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
     let place = Names::find(&arguments.sandbox)?;
     place.require_own_parent()?;
     let (totals, left_out) = match state(&place)? {
-        State::TakenBack => (Totals::default(), Vec::new()),
+        State::TakenBack => (Totals::default(), LeftOutList::new()),
         State::Missing => {
             let _held = hold(&place, &place.parked, &State::Missing, arguments)?;
             return Err(restore(&place)?);
@@ -90,7 +92,7 @@ fn work(arguments: &SandboxArguments) -> Outcome {
         State::Leftover => {
             let (home, _held) = hold(&place, &place.name, &State::Leftover, arguments)?;
             remove_leftover(&place, home.directory.as_fd(), arguments, policy.may_lack)?;
-            (Totals::default(), Vec::new())
+            (Totals::default(), LeftOutList::new())
         }
         State::WithTarget => {
             let (home, _held) = hold(&place, &place.parked, &State::WithTarget, arguments)?;
@@ -177,8 +179,8 @@ fn remove_leftover(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArgum
     let proof = confine(&CLEANUP_PILOT, &[], may_lack)?;
     switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
     let removed = handover::ask(&switched.connection, place, &place.parked, &arguments.proxy, true, &[])
-        .and_then(|()| handover::expect(&switched.connection, &Message::Done, &proof));
-    switched.conclude(removed)
+        .and_then(|()| handover::expect::<Done>(&switched.connection, &proof));
+    switched.conclude(removed).map(drop)
 }
 
 fn take_back(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, policy: &Policy) -> Outcome<Received> {
@@ -195,7 +197,7 @@ fn take_back(place: &Names, home: BorrowedFd<'_>, arguments: &SandboxArguments, 
     }
     // The sandbox is back. What is left is that the target account removes its own copy.
     switched.connection.allow_silence(limits::REMOVAL_DEADLINE);
-    let removed = handover::expect(&switched.connection, &Message::Done, &proof);
+    let removed = handover::expect::<Done>(&switched.connection, &proof);
     switched.conclude(removed).and(received)
 }
 
@@ -213,15 +215,15 @@ fn receive_and_exchange(
     let received = receive_tree(
         connection,
         staging.tree(),
-        From::Target(proxy, rules),
+        Origin::Target(proxy, rules),
         Progress::new("taking the sandbox back"),
         proof,
     )?;
     staging.merge(proxy)?;
     place.exchange()?;
     let told = connection
-        .send(&Message::Complete(received.totals).encode(), &[])
-        .and_then(|()| connection.send(&Message::Commit.encode(), &[]));
+        .send(&Verdict::Complete(received.totals).encode(), &[])
+        .and_then(|()| connection.send(&Commit.encode(), &[]));
     told.or_fail(|| "the sandbox is back, but the target side cannot be told to remove its copy")?;
     Ok(received)
 }

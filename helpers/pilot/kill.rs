@@ -16,9 +16,11 @@ use crate::pilot::family;
 use crate::pilot::switch::{Request, Switched, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
-use crate::protocol::connection::{Packet, quoted};
+use crate::protocol::answer::{Answer, Signalled};
+use crate::protocol::connection::quoted;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Message;
+use crate::protocol::packet::Packet;
+use crate::protocol::request::Signal;
 use crate::sys;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
@@ -161,7 +163,7 @@ fn hold(pid: u32) -> Outcome<OwnedFd> {
 /// A switch through which any number of processes can be signalled.
 pub struct Signaller {
     switched: Switched,
-    _proof: Confined,
+    proof: Confined,
 }
 
 impl Signaller {
@@ -186,7 +188,7 @@ impl Signaller {
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
         sys::ignore_write_signals();
         let proof = confine(&KILL_PILOT, grants, may_lack)?;
-        Ok(Signaller { switched, _proof: proof })
+        Ok(Signaller { switched, proof })
     }
 
     /// Sends `signal` to the process behind a pidfd. The inner error is what the kernel answered.
@@ -195,16 +197,16 @@ impl Signaller {
     /// When the target side is gone or answers with something else.
     pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
         let connection = &self.switched.connection;
-        connection.send(&Message::Signal(signal).encode(), &[process]).or_fail(|| "asking the target side")?;
+        connection.send(&Signal(signal).encode(), &[process]).or_fail(|| "asking the target side")?;
         let mut packet = Packet::without_descriptors();
-        connection.receive(&mut packet).or_fail(|| "waiting for the target side")?;
-        match Message::decode(packet.bytes()) {
-            Ok(Message::Signalled(0)) => Ok(Ok(())),
-            Ok(Message::Signalled(errno)) => Ok(Err(Errno::from_raw_os_error(errno.into()))),
-            Ok(Message::Failed(text)) => {
+        connection.receive(&mut packet, &self.proof).or_fail(|| "waiting for the target side")?;
+        match Answer::decode(packet.bytes(), &self.proof) {
+            Ok(Answer::Given(Signalled(0))) => Ok(Ok(())),
+            Ok(Answer::Given(Signalled(errno))) => Ok(Err(Errno::from_raw_os_error(errno.into()))),
+            Ok(Answer::Failed(text)) => {
                 Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
             }
-            _ => Err(Failure::permanent("the target side answered with something else than a result")),
+            Err(_) => Err(Failure::permanent("the target side answered with something else than a result")),
         }
     }
 

@@ -6,8 +6,7 @@ use crate::confine::confine;
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{SETUP_PILOT, removing, renaming};
 use crate::copy::progress::Progress;
-use crate::copy::report;
-use crate::copy::report::LeftOut;
+use crate::copy::report::{self, LeftOutList};
 use crate::copy::send::{Tree, send_tree};
 use crate::files::component::Component;
 use crate::files::proxy;
@@ -23,9 +22,11 @@ use crate::pilot::handover;
 use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
+use crate::protocol::answer::Ready;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::{Message, Totals};
+use crate::protocol::request::Commit;
+use crate::protocol::tree::Totals;
 use crate::sys;
 use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
@@ -128,7 +129,7 @@ fn hand_over(
     home: Opened,
     (proxy, copy): (&Component, Option<&OwnedFd>),
     may_lack: MayLack,
-) -> Outcome<(Totals, Vec<LeftOut>)> {
+) -> Outcome<(Totals, LeftOutList)> {
     let own = rustix::io::fcntl_dupfd_cloexec(&home.directory, 3).or_fail(|| "cannot duplicate a descriptor")?;
     let proof = confine(
         &SETUP_PILOT,
@@ -139,12 +140,12 @@ fn hand_over(
         may_lack,
     )?;
     handover::ask(connection, place, &place.parked, proxy, false, &[])?;
-    handover::expect(connection, &Message::Ready, &proof)?;
+    handover::expect::<Ready>(connection, &proof)?;
     let tree = Tree::Inputs(copy.map(|copy| (proxy, copy.as_fd())));
     let sent = send_tree(connection, home, tree, Progress::new("handing the sandbox over"), &proof)?;
     place.exchange()?;
     // From here on it is done. The target side only has to know that it may go, and looks at the names if it hears nothing.
-    let _ = connection.send(&Message::Commit.encode(), &[]);
+    let _ = connection.send(&Commit.encode(), &[]);
     if let Err(errno) = remove_contents(own.as_fd(), Some(proxy)) {
         let parked = &place.parked;
         frame::report(

@@ -21,8 +21,8 @@ use crate::pilot::handover;
 use crate::pilot::switch::{Request, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
+use crate::protocol::answer::Done;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Message;
 use crate::sys;
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::process::geteuid;
@@ -174,7 +174,7 @@ fn renew_both(
         confine(&UPDATE_PROXY_PILOT, &[Grant { object: home, rights: filling() }], may_lack).and_then(|proof| {
             require_whole(new, &proof)?;
             handover::ask(&switched.connection, place, &place.name, proxy_name, false, &[new.as_fd()])?;
-            handover::expect(&switched.connection, &Message::Done, &proof)
+            handover::expect::<Done>(&switched.connection, &proof)
         });
     switched.conclude(installed)?;
     staged.install(proxy_name)

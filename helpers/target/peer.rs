@@ -9,10 +9,11 @@ use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::phase::{self, filling, reading, removing};
 use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
-use crate::copy::receive::{From, receive_tree};
+use crate::copy::receive::{Origin, receive_tree};
 use crate::copy::send::{Tree, send_tree};
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
+use crate::files::name::Name;
 use crate::files::path::trusted_directory;
 use crate::files::proxy_copy::Staged;
 use crate::files::remove::remove_directory;
@@ -24,9 +25,12 @@ use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::ground::program::Program;
 use crate::policy::Policy;
-use crate::protocol::connection::{Broken, Connection, Handed, Packet};
+use crate::protocol::answer::{Done, Failed, Ready, Signalled};
+use crate::protocol::connection::{Broken, Connection};
 use crate::protocol::greeting::{GREETING, Operation};
-use crate::protocol::wire::{Message, Place};
+use crate::protocol::packet::{Handed, Packet};
+use crate::protocol::request::{self, Commit, Signal, receive_site_unconfined};
+use crate::protocol::tree::Verdict;
 use crate::sys;
 use crate::target::job_mark::DomainCheck;
 use landlock::AccessFs;
@@ -82,7 +86,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     };
     if let Err(failure) = &result {
         // The pilot may be gone; then nobody is left to tell.
-        let _ = connection.send(&Message::Failed(failure.to_string().as_bytes()).encode(), &[]);
+        let _ = connection.send(&Failed(failure.to_string().as_bytes()).encode(), &[]);
     }
     result.map(|()| ExitCode::SUCCESS)
 }
@@ -113,13 +117,12 @@ struct Site {
 
 fn receive_site(connection: &Connection) -> Outcome<Site> {
     let mut packet = Packet::default();
-    connection.receive(&mut packet).or_fail(|| "waiting for the work")?;
-    let content = packet.descriptors.pop().map(Handed::accept);
-    let Ok(Message::Place(Place { parent: path, identity, name, proxy, remove_only })) =
-        Message::decode(packet.bytes())
-    else {
-        return Err(Failure::permanent("the pilot side sent something else than a place"));
-    };
+    let (said, content) = receive_site_unconfined(connection, &mut packet)?;
+    let request::Site { parent: path, identity, name, proxy, remove_only } = said;
+    let content = content.map(Handed::accept);
+    // The pilot's word is taken for this account's own, as it may run anything as this account.
+    let trusted = |name: Name<'_>| Component::new(name.bytes()).or_fail(|| "the sandbox's name");
+    let (name, proxy) = (trusted(name)?, trusted(proxy)?);
     let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
     let parent = trusted_directory(path, &[geteuid().as_raw(), pilot.as_raw()]).map_err(|failure| {
         Failure::permanent(format_args!(
@@ -160,10 +163,10 @@ fn setup(connection: &Connection, may_lack: MayLack) -> Outcome {
         ],
         may_lack,
     )
-    .and_then(|proof| fill(connection, &sandbox, &proof));
+    .and_then(|proof| fill(connection, &sandbox, &proof).map(|mode| (mode, proof)));
     let (finished, may_undo) = match filled {
         Err(failure) => (Err(failure), true),
-        Ok(mode) => match await_commit(connection) {
+        Ok((mode, proof)) => match await_commit(connection, &proof) {
             Ok(()) => (fchmod(&sandbox, mode).or_fail(|| "cannot take the mark off the sandbox"), false),
             // What was acknowledged the pilot can put in the sandbox's place at any moment, as long as it is there.
             Err(broken) => (Err(Failure::permanent(format_args!("{COMMIT}: {broken}"))), broken == Broken::Closed),
@@ -210,24 +213,24 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
 
 /// Fills the sandbox and says so; it keeps its mark. Gives the mode that it is to have in the end.
 fn fill(connection: &Connection, sandbox: &OwnedFd, proof: &Confined) -> Outcome<Mode> {
-    connection.send(&Message::Ready.encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
-    let received = receive_tree(connection, sandbox, From::Pilot, Progress::none(), proof)?;
+    connection.send(&Ready.encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
+    let received = receive_tree(connection, sandbox, Origin::Pilot, Progress::none(), proof)?;
     futimens(sandbox, &received.mtime.into())
         .and_then(|()| fchmod(sandbox, received.mode | Mode::from_raw_mode(UNFINISHED.into())))
         .or_fail(|| "cannot finish the sandbox's directory")?;
-    connection.send(&Message::Complete(received.totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")?;
+    connection.send(&Verdict::Complete(received.totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")?;
     Ok(received.mode)
 }
 
 /// What is being done when a commit does not come.
 const COMMIT: &str = "waiting for the commit";
 
-fn await_commit(connection: &Connection) -> Result<(), Broken> {
+fn await_commit(connection: &Connection, proof: &Confined) -> Result<(), Broken> {
     let mut packet = Packet::without_descriptors();
-    connection.receive(&mut packet)?;
-    match Message::decode(packet.bytes()) {
-        Ok(Message::Commit) => Ok(()),
-        _ => Err(Broken::Malformed("something else than a commit")),
+    connection.receive(&mut packet, proof)?;
+    match Commit::decode(packet.bytes(), proof) {
+        Ok(Commit) => Ok(()),
+        Err(_) => Err(Broken::Breach("something else than a commit")),
     }
 }
 
@@ -237,7 +240,7 @@ fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     let is_own = || Metadata::at(parent, name.c_str()).is_ok_and(|found| found.owner == geteuid().as_raw());
     if *remove_only && !is_own() {
         // Removed already; anybody may have the name since.
-        return connection.send(&Message::Done.encode(), &[]).or_fail(|| "cannot answer the pilot side");
+        return connection.send(&Done.encode(), &[]).or_fail(|| "cannot answer the pilot side");
     }
     let tree = open_own(&site, if *remove_only { CHANGE } else { LIST })?;
     let proof = confine(
@@ -253,7 +256,7 @@ fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     } else {
         let own = tree.found.identity;
         send_tree(connection, tree, Tree::Results(proxy), Progress::none(), &proof)?;
-        await_commit(connection).or_fail(|| COMMIT)?;
+        await_commit(connection, &proof).or_fail(|| COMMIT)?;
         let parked = name.with_suffix(PARKED_SUFFIX).or_fail(|| "the sandbox's name")?;
         // The pilot has put its own directory in the sandbox's place, and ours where its own was.
         if !Metadata::at(parent, parked.c_str()).is_ok_and(|there| there.identity == own) {
@@ -263,7 +266,7 @@ fn cleanup(connection: &Connection, may_lack: MayLack) -> Outcome {
     };
     remove_directory(parent.as_fd(), leftover.c_str())
         .or_fail(|| format!("cannot remove the job's own copy {leftover}"))?;
-    connection.send(&Message::Done.encode(), &[]).or_fail(|| "cannot answer the pilot side")
+    connection.send(&Done.encode(), &[]).or_fail(|| "cannot answer the pilot side")
 }
 
 fn kill(connection: &Connection, may_lack: MayLack) -> Outcome {
@@ -273,24 +276,25 @@ fn kill(connection: &Connection, may_lack: MayLack) -> Outcome {
     let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
     let check = if pilot == geteuid() { Some(DomainCheck::new()?) } else { None };
     let grants = check.as_ref().map(|check| Grant { object: check.proc(), rights: reading() });
-    confine(&phase::KILL_TARGET, grants.as_slice(), may_lack)?;
+    let proof = confine(&phase::KILL_TARGET, grants.as_slice(), may_lack)?;
     let mut packet = Packet::default();
     loop {
-        match connection.receive(&mut packet) {
+        match connection.receive(&mut packet, &proof) {
             Ok(()) => {}
             Err(Broken::Closed) => return Ok(()),
             Err(other) => return Err(Failure::permanent(other)),
         }
-        let Ok(Message::Signal(signal)) = Message::decode(packet.bytes()) else {
+        let (bytes, descriptors) = packet.parts();
+        let Ok(Signal(signal)) = Signal::decode(bytes, &proof) else {
             return Err(Failure::permanent("the pilot side sent something else than a signal"));
         };
-        let Some(process) = packet.descriptors.pop().map(Handed::accept) else {
+        let Some(process) = descriptors.pop().map(Handed::accept) else {
             return Err(Failure::permanent("the pilot side sent a signal without a process"));
         };
         let allowed = check.as_ref().map_or(Ok(()), |check| check.require_inside(process.as_fd()));
         let signalled = allowed.and_then(|()| sys::pidfd_signal(process.as_fd(), signal));
         let errno = signalled.err().map_or(0, |errno| u16::try_from(errno.raw_os_error()).unwrap_or(u16::MAX));
-        connection.send(&Message::Signalled(errno).encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
+        connection.send(&Signalled(errno).encode(), &[]).or_fail(|| "cannot answer the pilot side")?;
     }
 }
 
@@ -305,5 +309,5 @@ fn update_proxy(connection: &Connection, may_lack: MayLack) -> Outcome {
         let _ = fchmod(directory, before);
     }
     installed?;
-    connection.send(&Message::Done.encode(), &[]).or_fail(|| "cannot answer the pilot side")
+    connection.send(&Done.encode(), &[]).or_fail(|| "cannot answer the pilot side")
 }
