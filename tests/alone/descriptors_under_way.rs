@@ -1,9 +1,11 @@
 //! The kernel lets an account have so many descriptors on their way through sockets, all its processes together; a helper waits for the
 //! others, but not for ever.
 
+use crate::common::raw::Raw;
 use crate::common::{Account, GREG, PILOT, Site, as_account, available, finish, put_file};
 use crate::turn;
-use glexec_rs::protocol::connection::{Broken, Connection, PACKET_DESCRIPTORS, Packet, pair};
+use glexec_rs::protocol::connection::{Broken, Connection, pair};
+use glexec_rs::protocol::packet::PACKET_DESCRIPTORS;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -19,7 +21,7 @@ fn a_full_allowance_of_descriptors_is_waited_for_as_long_as_for_any_answer() {
     let _limited = Limited::to(MOST);
     as_account(PILOT, || {
         let (ours, theirs) = pair().unwrap();
-        let (mut sender, receiver) = (Connection::new(ours), Connection::new(theirs));
+        let (mut sender, receiver) = (Connection::new(ours), Raw(theirs));
         sender.allow_silence(Duration::from_millis(50));
         let file = std::fs::File::open("/dev/null").unwrap();
         let full = [file.as_fd(); PACKET_DESCRIPTORS];
@@ -33,12 +35,11 @@ fn a_full_allowance_of_descriptors_is_waited_for_as_long_as_for_any_answer() {
         assert_eq!(refused, Broken::System(rustix::io::Errno::TOOMANYREFS), "after {sent} packets");
         // The other side takes some while a sender waits.
         sender.allow_silence(Duration::from_secs(60));
-        let mut packet = Packet::default();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| sender.send(b"x", &full));
             std::thread::sleep(Duration::from_millis(100));
             for _ in 0..sent {
-                receiver.receive(&mut packet).unwrap();
+                receiver.receive_with().unwrap();
             }
             assert_eq!(waiting.join().unwrap(), Ok(()));
         });

@@ -24,6 +24,7 @@ mod leftovers;
 mod process;
 mod programs;
 mod proxy;
+pub mod raw;
 mod sandbox;
 mod site;
 mod snapshot;

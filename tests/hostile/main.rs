@@ -9,5 +9,4 @@ mod common;
 #[path = "../common/fuse.rs"]
 mod fuse;
 mod pilot;
-mod raw;
 mod target;

@@ -3,8 +3,8 @@
 
 #![forbid(unsafe_code)]
 
+use crate::common::raw::{GREETING, Place, Raw, enter, records};
 use crate::common::{GREG, MALLORY, PILOT, Site, Sleeper, finish, put_file};
-use crate::raw::{GREETING, Place, Raw, enter, records};
 use glexec_rs::files::metadata::Metadata;
 use std::fs::File;
 use std::os::fd::AsFd;

@@ -2,7 +2,7 @@
 
 #![deny(unsafe_code)]
 
-use crate::raw::*;
+use crate::common::raw::*;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use std::fs::File;

@@ -1,12 +1,10 @@
 //! The proxy and the inputs.
 
+use crate::common::raw::{self, Raw};
 use crate::common::{FileSystem, GREG, Kind, MALLORY, PILOT, Seat, Site, Snapshot};
 use crate::common::{another_round, as_account, before_first_read, finish, pem, put_file, while_attacked};
-use glexec_rs::files::component::Component;
-use glexec_rs::files::metadata::{Metadata, Time};
-use glexec_rs::protocol::connection::{Connection, Packet, pair};
-use glexec_rs::protocol::greeting::GREETING;
-use glexec_rs::protocol::wire::{Message, Place, Record};
+use glexec_rs::files::metadata::Metadata;
+use glexec_rs::protocol::connection::pair;
 use rustix::fs::{FileType, Mode, XattrFlags, makedev, mknodat, setxattr};
 use std::ffi::OsStr;
 use std::fs;
@@ -310,35 +308,26 @@ fn the_copy_is_no_way_to_write_to_the_pilots_files() {
 }
 
 /// The target side of a setup, called by a pilot side that is this test, which has sent an empty sandbox and been told that it is whole.
-fn acknowledged(site: &Site, name: &str) -> (crate::common::Running, Connection) {
+fn acknowledged(site: &Site, name: &str) -> (crate::common::Running, Raw) {
     let (ours, theirs) = as_account(PILOT, || pair().unwrap());
     let peer = site.call("condor_glexec_peer").account(GREG).arg("setup").cwd("/").input(theirs).start();
-    let pilot = Connection::new(ours);
-    let mut packet = Packet::default();
-    let mut expect = |wanted: fn(&Message<'_>) -> bool| {
-        pilot.receive(&mut packet).unwrap();
-        let message = Message::decode(packet.bytes());
-        assert!(packet.bytes() == GREETING || message.as_ref().is_ok_and(wanted), "{message:?}");
+    let pilot = Raw(ours);
+    assert_eq!(pilot.receive().as_deref(), Some(raw::GREETING));
+    let place = raw::Place {
+        parent: site.execute.as_os_str().as_encoded_bytes().to_vec(),
+        identity: Metadata::of(fs::File::open(&site.execute).unwrap()).unwrap().identity,
+        name: name.into(),
+        proxy: b"proxy".to_vec(),
+        flag: 0,
     };
-    expect(|_| false);
-    let execute = Metadata::of(fs::File::open(&site.execute).unwrap()).unwrap();
-    let place = Message::Place(Place {
-        parent: site.execute.as_os_str().as_encoded_bytes(),
-        identity: execute.identity,
-        name: Component::new(name.as_bytes()).unwrap(),
-        proxy: Component::new(b"proxy").unwrap(),
-        remove_only: false,
-    });
-    pilot.send(&place.encode(), &[]).unwrap();
-    expect(|message| *message == Message::Ready);
-    let mut records = Message::Records(&[]).encode();
-    Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 1, nanoseconds: 0 } }.encode(&mut records);
-    pilot.send(&records, &[]).unwrap();
-    while let Ok(()) = pilot.receive(&mut packet) {
-        match Message::decode(packet.bytes()) {
-            Ok(Message::Progress(_)) => {}
-            Ok(Message::Complete(_)) => return (peer, pilot),
-            other => panic!("{other:?}"),
+    pilot.send(&place.encode());
+    assert_eq!(pilot.receive().as_deref(), Some(raw::READY));
+    pilot.send(&raw::records(&[&raw::end(0)]));
+    while let Some(packet) = pilot.receive() {
+        match packet.first() {
+            Some(b'P') => {}
+            Some(b'A') => return (peer, pilot),
+            _ => panic!("{packet:?}"),
         }
     }
     panic!("it did not acknowledge the sandbox");
@@ -352,7 +341,7 @@ fn s5_what_was_acknowledged_stays_as_long_as_the_pilot_can_use_it() {
     site.expect_left("dir_1.condor");
     // The pilot side may be about to put it in the sandbox's place, whatever goes wrong with the target side meanwhile.
     let (peer, pilot) = acknowledged(&site, "dir_1.condor");
-    pilot.send(&Message::Ready.encode(), &[]).unwrap();
+    pilot.send(raw::READY);
     peer.finish().expect(1);
     let found = fs::metadata(&made).expect("it is still there");
     assert_eq!((found.mode() & 0o7777, found.uid()), (0o1755, GREG.uid()), "whole, and marked");
@@ -366,7 +355,7 @@ fn s5_what_was_acknowledged_stays_as_long_as_the_pilot_can_use_it() {
     peer.finish().expect(1);
     assert!(!made.exists());
     let (peer, pilot) = acknowledged(&site, "dir_1.condor");
-    pilot.send(&Message::Commit.encode(), &[]).unwrap();
+    pilot.send(raw::COMMIT);
     peer.finish().expect_quiet();
     assert_eq!(fs::metadata(&made).unwrap().mode() & 0o7777, 0o755);
 }

@@ -1,13 +1,10 @@
 //! A target side that is not our peer, or is kept from working.
 
 use super::{HANGS, Left, assert_due, at_deadline, side_by_side};
+use crate::common::raw::{self, GREETING};
 use crate::common::{Call, GREG, PILOT, Site, Sleeper, Snapshot, as_account, await_that, pem, put_file};
 use crate::{etc, full};
-use glexec_rs::files::component::Component;
-use glexec_rs::files::metadata::Time;
 use glexec_rs::ground::limits;
-use glexec_rs::protocol::greeting::GREETING;
-use glexec_rs::protocol::wire::{Message, Reason, Record, Totals};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -24,10 +21,8 @@ fn send(packet: &[u8]) -> String {
     format!("printf '{digits}' >&0")
 }
 
-fn records(record: &Record) -> String {
-    let mut packet = Message::Records(&[]).encode();
-    record.encode(&mut packet);
-    send(&packet)
+fn records(record: &[u8]) -> String {
+    send(&raw::records(&[record]))
 }
 
 /// Lets a shell that does `script` after the greeting stand in for the peer; the real one is `real_peer` beside it.
@@ -104,28 +99,28 @@ fn silent_in_setup() {
 
 /// It takes all of the tree and says nothing.
 fn never_acknowledges() {
-    let script = format!("{}\n{LISTEN}", send(&Message::Ready.encode()));
+    let script = format!("{}\n{LISTEN}", send(raw::READY));
     setup_given_up(&script, limits::SILENCE_DEADLINE, &["waiting for the acknowledgement", "did not answer in time"]);
 }
 
 /// It takes nothing of the tree, and does not even end when the pilot's side has ended the conversation.
 fn deaf_in_setup() {
     let deadline = limits::SILENCE_DEADLINE + limits::UNDO_DEADLINE + limits::SWITCHER_END_DEADLINE;
-    let script = format!("{}\nexec sleep 1000", send(&Message::Ready.encode()));
+    let script = format!("{}\nexec sleep 1000", send(raw::READY));
     setup_given_up(&script, deadline, &["handing files over", "did not answer in time"]);
 }
 
 /// News now and then is no silence: that it is given up in the end is for what it must not say.
 fn slow_in_setup() {
-    let news = format!("sleep 65; {}", send(&Message::Progress(Totals::default()).encode()));
-    let script = format!("{}\n{news}\n{news}\n{}\n{LISTEN}", send(&Message::Ready.encode()), send(b"x"));
+    let news = format!("sleep 65; {}", send(&raw::totals(b'P', 0)));
+    let script = format!("{}\n{news}\n{news}\n{}\n{LISTEN}", send(raw::READY), send(b"x"));
     setup_given_up(&script, Duration::from_secs(130), &["something else than an acknowledgement"]);
 }
 
 /// See [`endless_where_an_answer_is_due`].
 fn endless_in_setup() {
     let flood = format!("while :; do {}; done 2>/dev/null", send(b"x"));
-    let script = format!("{}\n{flood}", send(&Message::Ready.encode()));
+    let script = format!("{}\n{flood}", send(raw::READY));
     setup_given_up(&script, limits::UNDO_DEADLINE, &["something else than an acknowledgement"]);
 }
 
@@ -219,7 +214,7 @@ fn endless_where_an_answer_is_due() {
 }
 
 fn left_out() -> String {
-    records(&Record::LeftOut { name: Component::new(b"entry").unwrap(), reason: Reason::Special })
+    records(&raw::left_out(b"entry", 1))
 }
 
 /// An entry now and then is no silence; the site's own bound ends it. See [`endless_where_an_answer_is_due`] for what comes then.
@@ -266,7 +261,7 @@ fn never_removes() {
     }
     let site = Site::new();
     let left = Left::by_a_job(&site);
-    let end = Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 0, nanoseconds: 0 } };
+    let end = raw::end(0);
     replace_peer(&site, &format!("{}\nexec sleep 5000", records(&end)));
     let hangs = limits::REMOVAL_DEADLINE + HANGS;
     let call = || site.cleanup(&left.sandbox).time_limit(hangs).run();

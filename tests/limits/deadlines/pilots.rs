@@ -2,12 +2,11 @@
 
 use super::peers::peer;
 use super::{Left, assert_due, side_by_side};
+use crate::common::raw::{self, Raw};
 use crate::common::{PILOT, Running, Site, Snapshot, as_account};
-use glexec_rs::files::component::Component;
 use glexec_rs::files::metadata::Metadata;
 use glexec_rs::ground::limits;
-use glexec_rs::protocol::connection::{Connection, Packet, pair};
-use glexec_rs::protocol::wire::{Message, Place};
+use glexec_rs::protocol::connection::pair;
 use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -20,39 +19,37 @@ fn target_sides_give_up_a_silent_pilot() {
 }
 
 /// A peer for this operation that has greeted, and the pilot's end.
-fn started(site: &Site, operation: &str) -> (Running, Connection) {
+fn started(site: &Site, operation: &str) -> (Running, Raw) {
     // The peer asks the socket who made it.
     let (ours, theirs) = as_account(PILOT, || pair().unwrap());
     let running = peer(site, operation).input(theirs).start();
-    let connection = Connection::new(ours);
-    connection.receive(&mut Packet::default()).unwrap();
+    let connection = Raw(ours);
+    assert_eq!(connection.receive().as_deref(), Some(raw::GREETING));
     (running, connection)
 }
 
 /// Says where to work.
-fn place(connection: &Connection, site: &Site, directory: &Path, proxy: &[u8]) {
-    let name = Component::new(directory.file_name().unwrap().as_bytes()).unwrap();
-    let request = Message::Place(Place {
-        parent: site.execute.as_os_str().as_bytes(),
+fn place(connection: &Raw, site: &Site, directory: &Path, proxy: &[u8]) {
+    let request = raw::Place {
+        parent: site.execute.as_os_str().as_bytes().to_vec(),
         identity: Metadata::of(File::open(&site.execute).unwrap()).unwrap().identity,
-        name,
-        proxy: Component::new(proxy).unwrap(),
-        remove_only: false,
-    });
-    connection.send(&request.encode(), &[]).unwrap();
+        name: directory.file_name().unwrap().as_bytes().to_vec(),
+        proxy: proxy.to_vec(),
+        flag: 0,
+    };
+    connection.send(&request.encode());
 }
 
 /// The peer ends at its deadline, and says why. The deadline began to run when it last said or heard something, which was not before `since`.
 #[track_caller]
-fn assert_given_up(running: Running, connection: &mut Connection, since: Instant) {
+fn assert_given_up(running: Running, connection: &Raw, since: Instant) {
     running.finish().expect(1);
     assert_due(since, limits::SILENCE_DEADLINE);
-    let mut packet = Packet::default();
     let mut last = Vec::new();
-    while connection.receive(&mut packet).is_ok() {
-        last = packet.bytes().to_vec();
+    while let Some(packet) = connection.receive() {
+        last = packet;
     }
-    let Ok(Message::Failed(why)) = Message::decode(&last) else { panic!("its last words are {last:?}") };
+    let why = last.strip_prefix(b"F").unwrap_or_else(|| panic!("its last words are {last:?}"));
     assert!(String::from_utf8_lossy(why).contains("did not answer in time"));
 }
 
@@ -63,8 +60,8 @@ fn silent_from_the_beginning() {
             let site = &site;
             scope.spawn(move || {
                 let since = Instant::now();
-                let (running, mut connection) = started(site, operation);
-                assert_given_up(running, &mut connection, since);
+                let (running, connection) = started(site, operation);
+                assert_given_up(running, &connection, since);
             });
         }
     });
@@ -75,14 +72,12 @@ fn silent_in_setup() {
     let site = Site::new();
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
-    let (running, mut connection) = started(&site, "setup");
+    let (running, connection) = started(&site, "setup");
     let since = Instant::now();
     place(&connection, &site, &sandbox.parked, sandbox.proxy.as_bytes());
-    let mut packet = Packet::default();
-    connection.receive(&mut packet).unwrap();
-    assert_eq!(Message::decode(packet.bytes()), Ok(Message::Ready));
+    assert_eq!(connection.receive().as_deref(), Some(raw::READY));
     assert!(sandbox.parked.exists());
-    assert_given_up(running, &mut connection, since);
+    assert_given_up(running, &connection, since);
     sandbox.assert_as_before(&given);
 }
 
@@ -90,11 +85,11 @@ fn silent_in_setup() {
 fn silent_in_cleanup() {
     let site = Site::new();
     let left = Left::by_a_job(&site);
-    let (running, mut connection) = started(&site, "cleanup");
+    let (running, connection) = started(&site, "cleanup");
     let since = Instant::now();
     place(&connection, &site, &left.sandbox.path, left.sandbox.proxy.as_bytes());
-    connection.receive(&mut Packet::default()).unwrap();
-    assert_given_up(running, &mut connection, since);
+    connection.receive().unwrap();
+    assert_given_up(running, &connection, since);
     left.assert_as_before();
     assert!(!Snapshot::of(&left.sandbox.path).names().is_empty());
     left.assert_comes_back(&site);

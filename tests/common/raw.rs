@@ -13,6 +13,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// What the peer says first.
 pub const GREETING: &[u8] = b"glexec-rs peer 1\n";
 
+/// The target side is ready for a tree.
+pub const READY: &[u8] = b"Y";
+
+/// The pilot side has put everything in its place.
+pub const COMMIT: &[u8] = b"C";
+
 /// The most descriptors that the kernel lets one message have.
 pub const MOST_DESCRIPTORS: usize = 253;
 
