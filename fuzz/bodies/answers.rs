@@ -1,18 +1,14 @@
 //! What the target side answers where the pilot side waits for one thing.
 
 use super::confined::confined;
-use super::ground::{Witness, say};
+use super::playground::{Witness, say};
 use super::{assert_fit_to_be_shown, input::Input};
 use core::time::Duration;
 use glexec_rs::confine::side::SETUP_PILOT;
 use glexec_rs::pilot::target_side::TargetSide;
+use glexec_rs::protocol::answer::{Awaited, Done, Ready, Signalled};
 use glexec_rs::protocol::connection::{Connection, pair};
-use glexec_rs::protocol::wire::Message;
-use rustix::net::{Shutdown, shutdown};
 use std::os::fd::AsFd;
-
-/// Longer than anything takes here.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first byte says what is waited for and whether a descriptor comes with the answer; the answer, and what comes after it, follow.
 pub fn target(data: &[u8]) {
@@ -20,36 +16,36 @@ pub fn target(data: &[u8]) {
     let how = input.byte();
     let rest = input.text();
     let answer = input.rest();
+    let with_descriptor = how & 0x80 != 0;
+    match how % 5 {
+        0 => wait_for::<Ready>(answer, rest, with_descriptor, answer == b"Y"),
+        1 => wait_for::<Done>(answer, rest, with_descriptor, answer == b"D"),
+        _ => {
+            let fits = matches!(answer, [b'G', low, high] if u16::from_le_bytes([*low, *high]) <= 4095);
+            wait_for::<Signalled>(answer, rest, with_descriptor, fits);
+        }
+    }
+}
+
+fn wait_for<T: Awaited + Send>(answer: &[u8], rest: &[u8], with_descriptor: bool, fits: bool) {
     let (ours, theirs) = pair().expect("a pair");
     let witness = Witness::new();
     let passed = [witness.end.as_fd()];
-    let descriptors = if how & 0x80 == 0 { &[][..] } else { &passed[..] };
+    let descriptors = if with_descriptor { &passed[..] } else { &[] };
     say(&theirs, answer, descriptors);
     say(&theirs, rest, descriptors);
     say(&theirs, answer, &[]);
-    shutdown(&theirs, Shutdown::Write).expect("a socket");
-    let (heard, is_expected) = confined(&SETUP_PILOT, &[], |proof| {
-        let mut target = TargetSide { connection: Connection::new(ours), proof };
-        let heard = match how % 3 {
-            0 => (target.await_ready(), answer == Message::Ready.encode()),
-            1 => (target.await_done(PATIENCE), answer == Message::Done.encode()),
-            _ => {
-                let signalled = target.signal(witness.end.as_fd(), 0);
-                let expected = signalled.as_ref().is_ok_and(|result| {
-                    let errno = result.err().map_or(0, |errno| errno.raw_os_error());
-                    answer == Message::Signalled(errno.try_into().expect("an errno")).encode()
-                });
-                (signalled.map(drop), expected)
-            }
-        };
+    drop(theirs);
+    let heard = confined(&SETUP_PILOT, &[], |proof| {
+        let target = TargetSide { connection: Connection::new(ours), proof };
+        let heard = target.expect::<T>();
         // Whatever else comes, it ends with the other side.
-        target.connection.wait_for_end(PATIENCE);
+        target.connection.wait_for_end(Duration::from_secs(60));
         heard
     });
-    assert_eq!(heard.is_ok(), descriptors.is_empty() && is_expected);
+    assert_eq!(heard.is_ok(), fits && !with_descriptor);
     if let Err(failure) = heard {
         assert_fit_to_be_shown(&failure.to_string());
     }
-    drop(theirs);
     witness.assert_gone();
 }

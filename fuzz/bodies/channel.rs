@@ -1,6 +1,6 @@
 //! The environment channel: a Starter that says anything, with any descriptors, to the job wrapper.
 
-use super::ground::{Witness, null, open, say};
+use super::playground::{Witness, null, open, say};
 use super::{assert_fit_to_be_shown, environment_model, input::Input};
 use glexec_rs::ground::limits;
 use glexec_rs::protocol::job_channel::HELLO;

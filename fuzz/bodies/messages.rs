@@ -1,44 +1,95 @@
 //! The bytes of every packet between the two sides.
 
+use super::confined::confined;
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::files::component::Component;
+use glexec_rs::confine::Confined;
+use glexec_rs::confine::side::CLEANUP_PILOT;
 use glexec_rs::files::metadata::Time;
+use glexec_rs::files::name::Name;
 use glexec_rs::ground::limits;
-use glexec_rs::protocol::wire::{Message, Place, Reason, Record, Records, Totals};
+use glexec_rs::protocol::Malformed;
+use glexec_rs::protocol::answer::{Answer, Awaited, Done, Failed, Ready, Signalled};
+use glexec_rs::protocol::record::{Reason, Record, Records};
+use glexec_rs::protocol::request::{Commit, Signal, Site};
+use glexec_rs::protocol::tree::{Piece, RECORDS_BEGIN, Totals, Verdict};
 
 /// The input is a packet; and a recipe for a message that is written and read back.
 pub fn target(data: &[u8]) {
-    decode(data);
-    decode(&[b"R", data].concat());
-    let mut input = Input::new(data);
+    confined(&CLEANUP_PILOT, &[], |proof| {
+        decode(data, proof);
+        decode(&[b"R", data].concat(), proof);
+        recipe(&mut Input::new(data), proof);
+    });
+}
+
+fn recipe(input: &mut Input<'_>, proof: &Confined) {
     match input.choice(12) {
-        0 => survives(&Message::Progress(totals(&mut input))),
-        1 => survives(&Message::Complete(totals(&mut input))),
-        2 => survives(&Message::Failed(input.take(512))),
-        3 => survives(&Message::Signal(input.byte())),
-        4 => survives(&Message::Signalled(u16::from_le_bytes(input.number()) % 4096)),
+        0 => verdict(&Verdict::Progress(totals(input)), proof),
+        1 => verdict(&Verdict::Complete(totals(input)), proof),
+        2 => {
+            let text = input.take(512);
+            verdict(&Verdict::Failed(text), proof);
+            survives(&Failed(text).encode(), &Answer::<Done>::Failed(text), |packet| Answer::decode(packet, proof));
+        }
+        3 => {
+            let signal = Signal(input.byte());
+            survives(&signal.encode(), &signal, |packet| Signal::decode(packet, proof));
+        }
+        4 => {
+            let signalled = Signalled(u16::from_le_bytes(input.number()) % 4096);
+            survives(&signalled.encode(), &Answer::Given(signalled), |packet| Answer::decode(packet, proof));
+        }
         5 => {
             if let (identity, Ok(name), Ok(proxy)) = (
                 (u64::from_le_bytes(input.number()), u64::from_le_bytes(input.number())),
-                Component::new(input.text()),
-                Component::new(input.text()),
+                Name::new(input.text()),
+                Name::new(input.text()),
             ) {
                 let remove_only = input.flag();
-                survives(&Message::Place(Place { parent: input.take(4096), identity, name, proxy, remove_only }));
+                let site = Site { parent: input.take(4096), identity, name, proxy, remove_only };
+                survives(&site.encode(), &site, |packet| Site::decode(packet, proof));
             }
         }
-        _ => records(&mut input),
+        _ => records(input, proof),
     }
 }
 
-/// What can be read says the same again when it is written, and nothing that is read is out of its bounds.
-fn decode(packet: &[u8]) {
-    let Ok(message) = Message::decode(packet) else { return };
-    assert_eq!(message.encode(), packet, "{message:?}");
-    let Message::Records(bytes) = message else { return };
+/// What can be read says the same again when it is written, nothing that is read is out of its bounds, and each packet is but one thing.
+fn decode(packet: &[u8], proof: &Confined) {
+    let read = [
+        Site::decode(packet, proof).map(|site| site.encode()),
+        Commit::decode(packet, proof).map(Commit::encode),
+        Signal::decode(packet, proof).map(Signal::encode),
+        answer(packet, Ready::encode, proof),
+        answer(packet, Done::encode, proof),
+        answer(packet, Signalled::encode, proof),
+        Verdict::decode(packet, proof).map(|verdict| verdict.encode()),
+        Piece::decode(packet, proof).map(|piece| match piece {
+            Piece::Records(records) => {
+                decode_records(&packet[RECORDS_BEGIN.len()..], records);
+                packet.to_vec()
+            }
+            Piece::Failed(text) => Failed(text).encode(),
+        }),
+    ];
+    let read: Vec<Vec<u8>> = read.into_iter().flatten().collect();
+    assert!(read.iter().all(|again| again == packet), "{read:?}");
+    // Whoever waits for an answer, or is part of a copy, may hear that it failed.
+    let failed = packet.first() == Some(&b'F');
+    assert!(read.len() <= if failed { 5 } else { 1 }, "{packet:?}");
+}
+
+fn answer<T: Awaited>(packet: &[u8], encode: fn(T) -> Vec<u8>, proof: &Confined) -> Result<Vec<u8>, Malformed> {
+    Ok(match Answer::decode(packet, proof)? {
+        Answer::Given(answer) => encode(answer),
+        Answer::Failed(text) => Failed(text).encode(),
+    })
+}
+
+fn decode_records(bytes: &[u8], records: Records<'_>) {
     let mut again = Vec::new();
     let mut whole = true;
-    for record in Records::new(bytes) {
+    for record in records {
         let Ok(record) = record else {
             whole = false;
             continue;
@@ -77,10 +128,17 @@ fn assert_in_bounds(record: &Record<'_>) {
     }
 }
 
-fn survives(message: &Message<'_>) {
-    let packet = message.encode();
-    assert_eq!(Message::decode(&packet).as_ref(), Ok(message));
-    assert!(Message::decode(&packet[..packet.len() - 1]).is_err());
+fn verdict(verdict: &Verdict<'_>, proof: &Confined) {
+    survives(&verdict.encode(), verdict, |packet| Verdict::decode(packet, proof));
+}
+
+fn survives<'p, T: core::fmt::Debug + PartialEq>(
+    packet: &'p [u8],
+    said: &T,
+    decode: impl Fn(&'p [u8]) -> Result<T, Malformed>,
+) {
+    assert_eq!(decode(packet).as_ref(), Ok(said));
+    assert!(decode(&packet[..packet.len() - 1]).is_err());
 }
 
 fn totals(input: &mut Input<'_>) -> Totals {
@@ -96,14 +154,14 @@ fn totals(input: &mut Input<'_>) -> Totals {
     }
 }
 
-fn records(input: &mut Input<'_>) {
+fn records(input: &mut Input<'_>, proof: &Confined) {
     let mut all = Vec::new();
     while !input.is_empty() {
         let kind = input.choice(7);
         let mode = u16::from_le_bytes(input.number()) & 0o7777;
         let seconds = i64::from_le_bytes(input.number());
         let mtime = Time { seconds, nanoseconds: u32::from_le_bytes(input.number()) % 1_000_000_000 };
-        let Ok(name) = Component::new(input.text()) else { continue };
+        let Ok(name) = Name::new(input.text()) else { continue };
         all.push(match kind {
             0 => Record::Enter { name, mode, mtime },
             1 => Record::Leave,
@@ -128,6 +186,6 @@ fn records(input: &mut Input<'_>) {
     }
     let mut packet = Vec::new();
     all.iter().for_each(|record| record.encode(&mut packet));
-    let read: Result<Vec<_>, _> = Records::new(&packet).collect();
+    let read: Result<Vec<_>, _> = Records::new(&packet, proof).collect();
     assert_eq!(read.as_ref(), Ok(&all));
 }

@@ -1,6 +1,6 @@
 //! What is done with one input of each fuzz target. Each checks what has to hold for any bytes at all and panics where it does not.
 //!
-//! Shared by `fuzz_targets/`, where a fuzzer makes the inputs, and `tests/corpora.rs`, which repeats those that were kept.
+//! Shared by `src/bin/`, where a fuzzer makes the inputs, and `tests/corpora.rs`, which repeats those that were kept.
 
 #![forbid(unsafe_code)]
 
@@ -11,12 +11,13 @@ pub mod confined;
 pub mod env_file;
 pub mod environment;
 pub mod environment_model;
-pub mod ground;
+pub mod hostile_sender;
 pub mod input;
 pub mod job_record;
 pub mod messages;
 pub mod packets;
 pub mod paths;
+pub mod playground;
 pub mod policy;
 pub mod processes;
 pub mod proxy;

@@ -1,8 +1,12 @@
 //! Packets with descriptors on the one socket between the two sides: sizes and numbers around and past every bound.
 
-use super::ground::{Witness, say};
+use super::confined::confined;
 use super::input::Input;
-use glexec_rs::protocol::connection::{Broken, Connection, PACKET_BYTES, PACKET_DESCRIPTORS, Packet, pair};
+use super::playground::{Witness, say};
+use glexec_rs::confine::Confined;
+use glexec_rs::confine::side::CLEANUP_PILOT;
+use glexec_rs::protocol::connection::{Broken, Connection, pair};
+use glexec_rs::protocol::packet::{PACKET_BYTES, PACKET_DESCRIPTORS, Packet};
 use rustix::io::FdFlags;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::os::fd::AsFd;
@@ -50,28 +54,28 @@ pub fn target(data: &[u8]) {
         });
     }
     drop(theirs);
-    receive(Connection::new(ours), without, expected);
+    confined(&CLEANUP_PILOT, &[], |proof| receive(Connection::new(ours), without, expected, proof));
     witness.assert_gone();
 }
 
-fn receive(connection: Connection, without: bool, expected: Vec<Expected>) {
+fn receive(connection: Connection, without: bool, expected: Vec<Expected>, proof: &Confined) {
     let mut packet = if without { Packet::without_descriptors() } else { Packet::default() };
     for expected in expected.into_iter().chain([Expected::End]) {
-        let received = connection.receive(&mut packet);
+        let received = connection.receive(&mut packet, proof);
         match expected {
             Expected::Whole { content, descriptors } => {
                 assert_eq!(received, Ok(()));
-                assert_eq!((packet.bytes(), packet.descriptors.len()), (&content[..], descriptors));
+                assert_eq!((packet.bytes(), packet.descriptors().len()), (&content[..], descriptors));
                 let inherited = |fd| !rustix::io::fcntl_getfd(fd).expect("it is open").contains(FdFlags::CLOEXEC);
-                assert!(!packet.descriptors.iter().any(inherited));
+                assert!(!packet.descriptors().iter().any(inherited));
             }
             Expected::Refused => {
-                assert!(matches!(received, Err(Broken::Malformed(_))), "{received:?}");
-                assert!(packet.bytes().is_empty() && packet.descriptors.is_empty());
+                assert!(matches!(received, Err(Broken::Breach(_))), "{received:?}");
+                assert!(packet.bytes().is_empty() && packet.descriptors().is_empty());
             }
             Expected::End => {
                 assert_eq!(received, Err(Broken::Closed));
-                assert!(packet.bytes().is_empty() && packet.descriptors.is_empty());
+                assert!(packet.bytes().is_empty() && packet.descriptors().is_empty());
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Paths: the walk that refuses what others could swap, against the kernel's own, among directories and links that lead anywhere.
 
-use super::ground::Ground;
+use super::playground::Playground;
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::copy::link::stays_inside;
 use glexec_rs::files::component::Component;
@@ -36,7 +36,7 @@ const PLACES: [&[u8]; 16] = [
 /// Makes a few directories and links, then takes the rest as a path below them.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
-    let ground = Ground::new();
+    let ground = Playground::new();
     let root = ground.path.as_os_str().as_bytes();
     for _ in 0..input.choice(12) {
         let place = below(root, input.pick(&PLACES));
@@ -69,7 +69,7 @@ pub fn target(data: &[u8]) {
 }
 
 /// Whether `place` is a name in a directory that the kernel sees below the ground: nothing else may be changed.
-fn inside(ground: &Ground, place: &Path) -> bool {
+fn inside(ground: &Playground, place: &Path) -> bool {
     place
         .file_name()
         .and_then(|_| place.parent())
@@ -115,7 +115,7 @@ fn walk(path: &[u8], root: &[u8]) {
 fn is_plain(path: &[u8], root: &[u8]) -> bool {
     let leads_up = |path: &[u8]| path.split(|byte| *byte == b'/').any(|part| part == b"..");
     let stays = |target: &[u8]| !leads_up(target) && (!target.starts_with(b"/") || target.starts_with(root));
-    let below = super::ground::tree(Path::new(OsStr::from_bytes(root)));
+    let below = super::playground::tree(Path::new(OsStr::from_bytes(root)));
     !leads_up(path)
         && below.values().all(|seen| match seen.kind {
             FileType::Symlink => stays(&seen.content),

@@ -2,16 +2,20 @@
 //! the proxy, and only the right acknowledgement of all of it is taken for one.
 
 use super::confined::confined;
-use super::ground::{Ground, say, tree};
+use super::playground::{Playground, say, tree};
 use super::{assert_fit_to_be_shown, input::Input};
+use glexec_rs::confine::Confined;
 use glexec_rs::confine::landlock::Grant;
-use glexec_rs::confine::side::{CLEANUP_TARGET, SETUP_PILOT, removing};
+use glexec_rs::confine::side::{CLEANUP_PILOT, CLEANUP_TARGET, SETUP_PILOT, removing};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::walk::{LIST, open_directory};
-use glexec_rs::protocol::connection::{Connection, Packet, pair};
-use glexec_rs::protocol::wire::{Message, Record, Records, Totals};
+use glexec_rs::protocol::answer::{Done, Failed};
+use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::packet::Packet;
+use glexec_rs::protocol::record::Record;
+use glexec_rs::protocol::tree::{Piece, Totals, Verdict};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::Shutdown;
 use std::collections::BTreeSet;
@@ -39,7 +43,7 @@ pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let how = input.byte();
     let results = how & 1 == 1;
-    let ground = Ground::new();
+    let ground = Playground::new();
     let root = ground.path.join("root");
     drop(ground.directory("root"));
     let entries = plant(&ground, how) - u64::from(results);
@@ -58,7 +62,7 @@ pub fn target(data: &[u8]) {
     let opened = open_directory(CWD, &path, LIST).expect("the tree");
     let granted = rustix::io::fcntl_dupfd_cloexec(&opened.directory, 3).expect("a copy");
     let (sent, heard) = std::thread::scope(|scope| {
-        let receiver = scope.spawn(|| hear(theirs, first, last));
+        let receiver = scope.spawn(|| confined(&CLEANUP_PILOT, &[], |proof| hear(theirs, first, last, proof)));
         let connection = Connection::new(ours);
         let grant = Grant { object: granted.as_fd(), rights: removing() };
         let sent = confined(phase, &[grant], |proof| send_tree(&connection, opened, what, Progress::none(), proof));
@@ -75,7 +79,7 @@ pub fn target(data: &[u8]) {
     match sent {
         Ok((totals, left_out)) => {
             assert!(heard.ended.is_some() && totals.entries == entries);
-            assert!(answers.iter().any(|answer| *answer == (Message::Complete(totals).encode(), false)));
+            assert!(answers.iter().any(|answer| *answer == (Verdict::Complete(totals).encode(), false)));
             left_out.iter().for_each(|left_out| assert_fit_to_be_shown(&left_out.path));
         }
         Err(failure) => {
@@ -89,7 +93,7 @@ pub fn target(data: &[u8]) {
 }
 
 /// Makes the tree; gives how many entries it has.
-fn plant(ground: &Ground, how: u8) -> u64 {
+fn plant(ground: &Playground, how: u8) -> u64 {
     ground.file("root/x509", b"secret", 0o600);
     ground.file("root/a", b"content", 0o644);
     let mut entries = 2;
@@ -136,7 +140,7 @@ fn assert_closed_again(root: &Path, how: u8) {
 }
 
 fn complete(entries: u64) -> Vec<u8> {
-    Message::Complete(Totals { entries, ..Totals::default() }).encode()
+    Verdict::Complete(Totals { entries, ..Totals::default() }).encode()
 }
 
 /// One answer, and whether a descriptor comes with it.
@@ -145,10 +149,10 @@ fn answer(input: &mut Input<'_>, entries: u64) -> (Vec<u8>, bool) {
     let bytes = match kind % 8 {
         0 => complete(entries),
         1 => complete(u64::from(input.byte())),
-        2 => Message::Progress(Totals { bytes: u64::from_le_bytes(input.number()), ..Totals::default() }).encode(),
-        3 => Message::Failed(input.text()).encode(),
-        4 => Message::Done.encode(),
-        5 => Message::Complete(Totals { entries, bytes: u64::MAX, files: u64::MAX, ..Totals::default() }).encode(),
+        2 => Verdict::Progress(Totals { bytes: u64::from_le_bytes(input.number()), ..Totals::default() }).encode(),
+        3 => Failed(input.text()).encode(),
+        4 => Done.encode(),
+        5 => Verdict::Complete(Totals { entries, bytes: u64::MAX, files: u64::MAX, ..Totals::default() }).encode(),
         6 => [complete(entries), input.text().to_vec()].concat(),
         _ => input.text().to_vec(),
     };
@@ -156,7 +160,7 @@ fn answer(input: &mut Input<'_>, entries: u64) -> (Vec<u8>, bool) {
 }
 
 /// Answers, listens until the tree is whole, and answers again.
-fn hear(socket: OwnedFd, first: &[(Vec<u8>, bool)], last: &[(Vec<u8>, bool)]) -> Heard {
+fn hear(socket: OwnedFd, first: &[(Vec<u8>, bool)], last: &[(Vec<u8>, bool)], proof: &Confined) -> Heard {
     let speak = |socket: &OwnedFd, answers: &[(Vec<u8>, bool)]| {
         for (bytes, with_descriptor) in answers {
             let passed = [socket.as_fd()];
@@ -169,10 +173,12 @@ fn hear(socket: OwnedFd, first: &[(Vec<u8>, bool)], last: &[(Vec<u8>, bool)]) ->
     let mut packet = Packet::default();
     let own = rustix::io::fcntl_dupfd_cloexec(&socket, 3).expect("a copy");
     let connection = Connection::new(own);
-    while heard.ended.is_none() && connection.receive(&mut packet).is_ok() {
-        let Ok(Message::Records(records)) = Message::decode(packet.bytes()) else { panic!("something else was sent") };
-        let mut files = packet.descriptors.len();
-        for record in Records::new(records) {
+    while heard.ended.is_none() && connection.receive(&mut packet, proof).is_ok() {
+        let Ok(Piece::Records(records)) = Piece::decode(packet.bytes(), proof) else {
+            panic!("something else was sent")
+        };
+        let mut files = packet.descriptors().len();
+        for record in records {
             let name = match record.expect("what is sent can be read") {
                 Record::End { entries, .. } => {
                     heard.ended = Some(entries);

@@ -32,7 +32,7 @@ use options::{Destination, HELP, Options};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, Signal, umask};
-use starter::{Channel, Unstarted};
+use starter::{Conversation, Unstarted};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -381,7 +381,7 @@ impl<'r> Life<'r> {
             .stdout(Stdio::from(printed_to))
             .stderr(Stdio::from(errors_to));
         let root = self.supervisor.start(command, self.workspace.home.as_fd(), Leader::Session)?;
-        let mut channel = Channel { supervisor: &mut self.supervisor, root, printed: &mut printed };
+        let mut channel = Conversation { supervisor: &mut self.supervisor, root, printed: &mut printed };
         let started = channel.start_job(ours, &self.environment, &self.streams);
         printed.read();
         Ok(started.map(|()| root).map_err(|unstarted| (unstarted, printed.kept)))

@@ -8,16 +8,12 @@ use crate::ground::limits;
 use crate::ground::pipe::Reader;
 use crate::ground::wait::wait_for;
 use crate::protocol::job_channel::HELLO;
-use core::mem::MaybeUninit;
+use crate::protocol::socket::{Broken, offer, take};
 use core::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv,
-    send, sendmsg, socketpair,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Pid, WaitStatus};
-use std::io::IoSlice;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
@@ -38,7 +34,7 @@ pub enum Unstarted {
 
 impl From<Errno> for Unstarted {
     fn from(error: Errno) -> Self {
-        Unstarted::Broken(format!("the socket failed: {error}"))
+        Unstarted::Broken(Broken::System(error).to_string())
     }
 }
 
@@ -49,7 +45,7 @@ impl From<crate::ground::outcome::Failure> for Unstarted {
 }
 
 /// The conversation with one wrapper.
-pub struct Channel<'s> {
+pub struct Conversation<'s> {
     /// Who watches meanwhile.
     pub supervisor: &'s mut Supervisor,
     /// The process that becomes the switcher, the wrapper and the job.
@@ -65,7 +61,7 @@ enum Ready {
     Ended(WaitStatus),
 }
 
-impl Channel<'_> {
+impl Conversation<'_> {
     /// Starts the job: returns when it runs (or has run already).
     ///
     /// # Errors
@@ -94,9 +90,9 @@ impl Channel<'_> {
                 Ready::Ended(status) => return Err(Unstarted::Refused(status)),
                 Ready::Yes => {}
             }
-            match recv(socket, rest, RecvFlags::DONTWAIT) {
-                Ok((0, _)) | Err(Errno::CONNRESET) => return Err(self.closed_early(until)?),
-                Ok((count, _)) => got = got.saturating_add(count),
+            match said(socket, rest) {
+                Ok(0) | Err(Errno::CONNRESET) => return Err(self.closed_early(until)?),
+                Ok(count) => got = got.saturating_add(count),
                 Err(Errno::AGAIN | Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -120,7 +116,7 @@ impl Channel<'_> {
 
     fn send_all(&mut self, socket: BorrowedFd<'_>, mut bytes: &[u8], until: Instant) -> Result<(), Unstarted> {
         while !bytes.is_empty() {
-            match send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match offer(socket, bytes, &[]) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 error => self.retry(socket, error.map(drop), until)?,
             }
@@ -135,14 +131,7 @@ impl Channel<'_> {
         until: Instant,
     ) -> Result<(), Unstarted> {
         loop {
-            let descriptors = [descriptor];
-            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-            let mut control = SendAncillaryBuffer::new(&mut space);
-            if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
-                return Err(Unstarted::Broken("no room for a descriptor".into()));
-            }
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match sendmsg(socket, &[IoSlice::new(&[0])], &mut control, flags) {
+            match offer(socket, &[0], &[descriptor]) {
                 Ok(_) => return Ok(()),
                 error => self.retry(socket, error.map(drop), until)?,
             }
@@ -164,20 +153,20 @@ impl Channel<'_> {
 
     /// Reads the fresh socket: its end means that the job runs, text that it does not.
     fn await_end(&mut self, fresh: BorrowedFd<'_>, until: Instant) -> Result<(), Unstarted> {
-        let mut said = LastWord::default();
+        let mut word = LastWord::default();
         loop {
             // A lingering switcher may keep the socket under way open although the job has ended.
             let ended = matches!(self.ready(Some((fresh, PollFlags::IN)), until)?, Ready::Ended(_));
             let mut piece = [0_u8; limits::CHANNEL_ERROR_BYTES + 1];
-            match recv(fresh, &mut piece, RecvFlags::DONTWAIT) {
-                Ok((count, _)) if count > 0 && said.add(piece.get(..count).unwrap_or_default()) => {}
+            match said(fresh, &mut piece) {
+                Ok(count) if count > 0 && word.add(piece.get(..count).unwrap_or_default()) => {}
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) if !ended => {}
                 Ok(_) | Err(Errno::CONNRESET | Errno::AGAIN) => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        said.text().map_or(Ok(()), |text| Err(Unstarted::Wrapper(text)))
+        word.text().map_or(Ok(()), |text| Err(Unstarted::Wrapper(text)))
     }
 
     /// Waits until `watched` is ready, or the process has ended and it will never be.
@@ -222,6 +211,11 @@ impl LastWord {
     pub fn text(self) -> Option<Vec<u8>> {
         self.0.split(|byte| *byte == 0).next().filter(|text| !text.is_empty()).map(<[u8]>::to_vec)
     }
+}
+
+/// Receives what is there; descriptors do not arrive, whatever the wrapper sends.
+fn said(socket: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
+    take(socket, room, 0, drop).map(|arrived| arrived.bytes)
 }
 
 fn later(patience: Duration) -> Instant {

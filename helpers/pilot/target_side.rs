@@ -66,7 +66,10 @@ impl TargetSide<'_> {
     }
 
     /// Waits for this kind of answer, and nothing else.
-    fn expect<T: Awaited>(&self) -> Outcome<T> {
+    ///
+    /// # Errors
+    /// With its own reason, if it gives one.
+    pub fn expect<T: Awaited>(&self) -> Outcome<T> {
         let mut packet = Packet::without_descriptors();
         self.connection.receive(&mut packet, self.proof).or_fail(|| "waiting for the target side")?;
         match Answer::decode(packet.bytes(), self.proof) {

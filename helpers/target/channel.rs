@@ -6,15 +6,13 @@
 use crate::ground::limits;
 use crate::ground::wait::wait_for;
 use crate::protocol::job_channel::HELLO;
+use crate::protocol::socket::{Broken, offer, take, wait};
+use arrayvec::ArrayVec;
 use core::fmt::{self, Display, Formatter};
-use core::mem::MaybeUninit;
 use core::time::Duration;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags, SocketType, recvmsg, send, sockopt,
-};
-use std::io::IoSliceMut;
+use rustix::net::{SocketType, sockopt};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
@@ -25,7 +23,7 @@ const DISCARD_BYTES: usize = 4096;
 const QUIET: Duration = Duration::from_secs(1);
 
 /// Room for the descriptors of one message: one is allowed, a few more are taken to be closed.
-const CONTROL_BYTES: usize = rustix::cmsg_space!(ScmRights(8));
+const DESCRIPTORS: usize = 8;
 
 /// The wrapper's end of one of the two sockets.
 pub struct Channel {
@@ -37,37 +35,31 @@ pub struct Channel {
     passed: usize,
 }
 
-/// What is wrong with the channel.
+/// What is wrong with the channel: as with every socket, but said of the Starter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// The Starter has closed it.
-    Closed,
-    /// The Starter was silent for longer than [`limits::CHANNEL_DEADLINE`].
-    Late,
-    /// What came is not of the agreed form; says what it is.
-    Malformed(&'static str),
-    /// The kernel refused.
-    System(Errno),
-}
+pub struct Trouble(Broken);
 
 impl Display for Trouble {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Trouble::Closed => f.write_str("the Starter closed the channel too early"),
-            Trouble::Late => f.write_str("the Starter did not send everything in time"),
-            Trouble::Malformed(what) => write!(f, "the Starter broke the protocol: {what}"),
-            Trouble::System(errno) => write!(f, "the channel to the Starter failed: {errno}"),
+        match &self.0 {
+            Broken::Closed => f.write_str("the Starter closed the channel too early"),
+            Broken::Late => f.write_str("the Starter did not send everything in time"),
+            Broken::Breach(what) => write!(f, "the Starter broke the protocol: {what}"),
+            Broken::System(errno) => write!(f, "the channel to the Starter failed: {errno}"),
         }
     }
 }
 
-impl From<Errno> for Trouble {
-    fn from(errno: Errno) -> Self {
-        match errno {
-            Errno::PIPE | Errno::CONNRESET => Trouble::Closed,
-            other => Trouble::System(other),
-        }
+impl<B: Into<Broken>> From<B> for Trouble {
+    fn from(broken: B) -> Self {
+        Trouble(broken.into())
     }
+}
+
+const CLOSED: Trouble = Trouble(Broken::Closed);
+
+const fn breach(what: &'static str) -> Trouble {
+    Trouble(Broken::Breach(what))
 }
 
 impl Channel {
@@ -77,7 +69,7 @@ impl Channel {
     /// When it is no stream socket.
     pub fn new(socket: OwnedFd) -> Result<Self, Trouble> {
         if !is_stream(&socket) {
-            return Err(Trouble::Malformed("this is no stream socket"));
+            return Err(breach("this is no stream socket"));
         }
         let now = Instant::now();
         let until = now.checked_add(limits::CHANNEL_DEADLINE).unwrap_or(now);
@@ -85,8 +77,7 @@ impl Channel {
     }
 
     fn wait(&self, events: PollFlags) -> Result<(), Trouble> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        if wait_for(self.socket.as_fd(), events, left)? { Ok(()) } else { Err(Trouble::Late) }
+        Ok(wait(&self.socket, events, self.until.saturating_duration_since(Instant::now()))?)
     }
 
     /// Sends the hello.
@@ -113,7 +104,7 @@ impl Channel {
 
     fn write(&self, mut bytes: &[u8]) -> Result<(), Trouble> {
         while !bytes.is_empty() {
-            match send(&self.socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match offer(&self.socket, bytes, &[]) {
                 Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
                 Err(Errno::AGAIN) => self.wait(PollFlags::OUT)?,
                 Err(Errno::INTR) => {}
@@ -133,10 +124,10 @@ impl Channel {
             let received = self.receive(rest)?;
             if received.truncated || !received.descriptors.is_empty() {
                 self.keep_stray(received);
-                return Err(Trouble::Malformed("a descriptor came before the end of the environment"));
+                return Err(breach("a descriptor came before the end of the environment"));
             }
             match received.count {
-                0 => return Err(Trouble::Closed),
+                0 => return Err(CLOSED),
                 count => filled = filled.saturating_add(count),
             }
         }
@@ -153,15 +144,15 @@ impl Channel {
         let missing = received.descriptors.is_empty() && !received.truncated;
         self.passed = self.passed.saturating_add(usize::from(missing));
         let what = match (received.count, received.descriptors.len(), received.truncated) {
-            (0, ..) => return Err(Trouble::Closed),
+            (0, ..) => return Err(CLOSED),
             (_, 0, true) => "a message does not fit, because no descriptor is free",
             (_, 0, false) => "a message has no descriptor",
-            (_, 1, false) if byte == [0] => return received.descriptors.pop().ok_or(Trouble::Closed),
+            (_, 1, false) if byte == [0] => return received.descriptors.pop().ok_or(CLOSED),
             (_, 1, false) => "a message with a descriptor is not a NUL",
             _ => "a message has more than one descriptor",
         };
         self.keep_stray(received);
-        Err(Trouble::Malformed(what))
+        Err(breach(what))
     }
 
     /// After the last message: nothing may be left of it.
@@ -171,7 +162,7 @@ impl Channel {
     pub fn expect_no_more(&mut self) -> Result<(), Trouble> {
         let something_came = wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO)?;
         if something_came && self.receive(&mut [0]).is_ok_and(|received| received.count > 0) {
-            return Err(Trouble::Malformed("there is more than was agreed"));
+            return Err(breach("there is more than was agreed"));
         }
         Ok(())
     }
@@ -196,28 +187,22 @@ impl Channel {
         Channel::new(self.stray.take()?).ok()
     }
 
-    fn keep_stray(&mut self, received: Received) {
+    fn keep_stray(&mut self, received: Portion) {
         self.stray = received.descriptors.into_iter().rfind(is_stream).or_else(|| self.stray.take());
     }
 
     /// What comes in one piece. The kernel ends a piece with the bytes of the first message that has descriptors.
-    fn receive(&mut self, room: &mut [u8]) -> Result<Received, Trouble> {
+    fn receive(&mut self, room: &mut [u8]) -> Result<Portion, Trouble> {
         loop {
-            let mut space = [MaybeUninit::uninit(); CONTROL_BYTES];
-            let mut control = RecvAncillaryBuffer::new(&mut space);
-            let mut parts = [IoSliceMut::new(room)];
-            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            match recvmsg(&self.socket, &mut parts, &mut control, flags) {
-                Ok(received) => {
-                    let mut descriptors = Vec::new();
-                    for message in control.drain() {
-                        if let RecvAncillaryMessage::ScmRights(more) = message {
-                            descriptors.extend(more);
-                        }
-                    }
-                    let truncated = received.flags.contains(ReturnFlags::CTRUNC);
+            let mut descriptors = ArrayVec::new();
+            let mut too_many = false;
+            // There may have been room for one more than the most.
+            let keep = |descriptor| too_many |= descriptors.try_push(descriptor).is_err();
+            match take(&self.socket, room, DESCRIPTORS, keep) {
+                Ok(arrived) => {
+                    let truncated = arrived.descriptors_lost || too_many;
                     self.passed = self.passed.saturating_add(descriptors.len().max(usize::from(truncated)));
-                    return Ok(Received { count: received.bytes, descriptors, truncated });
+                    return Ok(Portion { count: arrived.bytes, descriptors, truncated });
                 }
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
                 Err(Errno::INTR) => {}
@@ -232,9 +217,9 @@ fn is_stream(socket: &OwnedFd) -> bool {
 }
 
 /// What came in one piece.
-struct Received {
+struct Portion {
     count: usize,
-    descriptors: Vec<OwnedFd>,
-    /// There were more descriptors than had room; the kernel has closed them.
+    descriptors: ArrayVec<OwnedFd, DESCRIPTORS>,
+    /// There were more descriptors than had room; they are closed.
     truncated: bool,
 }

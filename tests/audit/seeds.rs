@@ -1,17 +1,20 @@
 //! Inputs to begin with: what the original code said, and what our own programs say about real trees.
 
 use crate::bodies::confined::confined;
-use crate::bodies::ground::Ground;
+use crate::bodies::playground::Playground;
 use crate::bodies::receive::{as_step, step};
 use crate::bodies::{channel, environment, messages, receive};
+use glexec_rs::confine::Confined;
 use glexec_rs::confine::landlock::Grant;
-use glexec_rs::confine::side::{CLEANUP_TARGET, reading};
+use glexec_rs::confine::side::{CLEANUP_PILOT, CLEANUP_TARGET, reading};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::walk::{LIST, open_directory};
-use glexec_rs::protocol::connection::{Connection, Packet, pair};
-use glexec_rs::protocol::wire::{Message, Record, Records, Totals};
+use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::packet::Packet;
+use glexec_rs::protocol::record::{Record, Records};
+use glexec_rs::protocol::tree::{Piece, Totals, Verdict};
 use rustix::fs::CWD;
 use std::ffi::CString;
 use std::fs;
@@ -32,7 +35,7 @@ fn keep(target: &str, name: &str, input: &[u8], body: fn(&[u8])) {
 
 /// The packets of one copy of a tree as a job leaves it.
 fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
-    let ground = Ground::new();
+    let ground = Playground::new();
     drop(ground.directory("root"));
     for (name, content, mode) in
         [("x509", &b"secret"[..], 0o600), ("stdout", b"", 0o644), ("condor_exec.exe", b"#!/bin/sh\nexit 0\n", 0o4755)]
@@ -54,24 +57,32 @@ fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
     let granted = rustix::io::fcntl_dupfd_cloexec(&opened.directory, 3).unwrap();
     let (ours, theirs) = pair().unwrap();
     let receiver = std::thread::spawn(move || {
-        let connection = Connection::new(theirs);
-        let (mut packet, mut packets) = (Packet::default(), Vec::<Vec<u8>>::new());
-        loop {
-            connection.receive(&mut packet).unwrap();
-            packets.push(packet.bytes().to_vec());
-            let Ok(Message::Records(records)) = Message::decode(packet.bytes()) else { panic!("no records") };
-            if let Some(Ok(Record::End { entries, .. })) = Records::new(records).last() {
-                let complete = Message::Complete(Totals { entries, ..Totals::default() });
-                connection.send(&complete.encode(), &[]).unwrap();
-                return packets;
+        confined(&CLEANUP_PILOT, &[], |proof| {
+            let connection = Connection::new(theirs);
+            let (mut packet, mut packets) = (Packet::default(), Vec::<Vec<u8>>::new());
+            loop {
+                connection.receive(&mut packet, proof).unwrap();
+                packets.push(packet.bytes().to_vec());
+                if let Some(Ok(Record::End { entries, .. })) = records(packet.bytes(), proof).last() {
+                    let complete = Verdict::Complete(Totals { entries, ..Totals::default() });
+                    connection.send(&complete.encode(), &[]).unwrap();
+                    return packets;
+                }
             }
-        }
+        })
     });
     let connection = Connection::new(ours);
     let grant = Grant { object: granted.as_fd(), rights: reading() };
     confined(&CLEANUP_TARGET, &[grant], |proof| send_tree(&connection, opened, *what, Progress::none(), proof))
         .unwrap();
     receiver.join().unwrap()
+}
+
+fn records<'p>(packet: &'p [u8], proof: &Confined) -> Records<'p> {
+    match Piece::decode(packet, proof) {
+        Ok(Piece::Records(records)) => records,
+        _ => panic!("no records"),
+    }
 }
 
 #[test]
@@ -81,10 +92,11 @@ fn what_a_real_copy_says_is_received_step_by_step() {
         let mut steps = vec![first];
         for packet in packets_of_a_real_tree(&what) {
             keep("messages", name, &packet, messages::target);
-            let Ok(Message::Records(records)) = Message::decode(&packet) else { panic!("no records") };
-            for record in Records::new(records) {
-                steps.extend(as_step(&record.unwrap()).expect("a record that has a step"));
-            }
+            confined(&CLEANUP_PILOT, &[], |proof| {
+                for record in records(&packet, proof) {
+                    steps.extend(as_step(&record.unwrap()).expect("a record that has a step"));
+                }
+            });
             steps.push(step::FLUSH);
         }
         // Behind the end there is nothing to be flushed.

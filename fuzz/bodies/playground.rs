@@ -15,12 +15,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where one run may make what it likes. Removed in the end.
-pub struct Ground {
+pub struct Playground {
     /// Its path.
     pub path: PathBuf,
 }
 
-impl Ground {
+impl Playground {
     /// An empty one.
     pub fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -29,7 +29,7 @@ impl Ground {
         let _ = remove_directory(CWD, &CString::new(path.as_os_str().as_bytes()).expect("no NUL"));
         fs::create_dir(&path).expect("a new directory");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its mode");
-        Ground { path }
+        Playground { path }
     }
 
     /// Makes a directory in it and opens it.
@@ -48,7 +48,7 @@ impl Ground {
     }
 }
 
-impl Drop for Ground {
+impl Drop for Playground {
     fn drop(&mut self) {
         let path = CString::new(self.path.as_os_str().as_bytes()).expect("no NUL");
         let removed = remove_directory(CWD, &path);
