@@ -4,23 +4,20 @@ use super::confined::confined;
 use super::ground::{Witness, say};
 use super::{assert_fit_to_be_shown, input::Input};
 use core::time::Duration;
-use glexec_rs::confine::phase::SETUP_PILOT;
-use glexec_rs::pilot::handover::expect;
+use glexec_rs::confine::side::SETUP_PILOT;
+use glexec_rs::pilot::target_side::TargetSide;
 use glexec_rs::protocol::connection::{Connection, pair};
-use glexec_rs::protocol::wire::{Message, Totals};
+use glexec_rs::protocol::wire::Message;
+use rustix::net::{Shutdown, shutdown};
 use std::os::fd::AsFd;
+
+/// Longer than anything takes here.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first byte says what is waited for and whether a descriptor comes with the answer; the answer, and what comes after it, follow.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let how = input.byte();
-    let wanted = match how % 5 {
-        0 => Message::Ready,
-        1 => Message::Done,
-        2 => Message::Commit,
-        3 => Message::Signalled(0),
-        _ => Message::Complete(Totals::default()),
-    };
     let rest = input.text();
     let answer = input.rest();
     let (ours, theirs) = pair().expect("a pair");
@@ -30,18 +27,29 @@ pub fn target(data: &[u8]) {
     say(&theirs, answer, descriptors);
     say(&theirs, rest, descriptors);
     say(&theirs, answer, &[]);
-    drop(theirs);
-    let connection = Connection::new(ours);
-    let heard = confined(&SETUP_PILOT, &[], |proof| {
-        let heard = expect(&connection, &wanted, proof);
+    shutdown(&theirs, Shutdown::Write).expect("a socket");
+    let (heard, is_expected) = confined(&SETUP_PILOT, &[], |proof| {
+        let mut target = TargetSide { connection: Connection::new(ours), proof };
+        let heard = match how % 3 {
+            0 => (target.await_ready(), answer == Message::Ready.encode()),
+            1 => (target.await_done(PATIENCE), answer == Message::Done.encode()),
+            _ => {
+                let signalled = target.signal(witness.end.as_fd(), 0);
+                let expected = signalled.as_ref().is_ok_and(|result| {
+                    let errno = result.err().map_or(0, |errno| errno.raw_os_error());
+                    answer == Message::Signalled(errno.try_into().expect("an errno")).encode()
+                });
+                (signalled.map(drop), expected)
+            }
+        };
         // Whatever else comes, it ends with the other side.
-        connection.wait_for_end(Duration::from_secs(60));
+        target.connection.wait_for_end(PATIENCE);
         heard
     });
-    assert_eq!(heard.is_ok(), descriptors.is_empty() && answer == wanted.encode());
+    assert_eq!(heard.is_ok(), descriptors.is_empty() && is_expected);
     if let Err(failure) = heard {
         assert_fit_to_be_shown(&failure.to_string());
     }
-    drop(connection);
+    drop(theirs);
     witness.assert_gone();
 }

@@ -1,10 +1,11 @@
 //! The arguments of every program, against what its description says in so many words.
 
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::ground::argv::{Arguments, SandboxArguments};
+use glexec_rs::ground::argv::Arguments;
 use glexec_rs::ground::outcome::{Kind, Outcome};
 use glexec_rs::job::environment::Variable;
 use glexec_rs::job::options::{self, Options};
+use glexec_rs::pilot::arguments::SandboxArguments;
 use glexec_rs::pilot::kill::KillArguments;
 use glexec_rs::pilot::run::RunArguments;
 use glexec_rs::pilot::update_proxy::UpdateArguments;

@@ -3,7 +3,7 @@
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::copy::rules::Symlinks;
 use glexec_rs::ground::limits;
-use glexec_rs::policy::Policy;
+use glexec_rs::policy::{Policy, parse};
 
 /// The keys, and one that is none.
 const KEYS: [&[u8]; 13] = [
@@ -59,7 +59,7 @@ pub fn target(data: &[u8]) {
         let value = VALUES.get(usize::from(input.byte())).copied().unwrap_or_else(|| input.text());
         let line = [blank(0), key, blank(2), b"=", blank(4), value, blank(6), b"\n"].concat();
         if !value.contains(&b'\n') {
-            assert_eq!(Policy::parse(&line).is_ok(), takes(key, value), "{:?}", String::from_utf8_lossy(&line));
+            assert_eq!(parse(&line).is_ok(), takes(key, value), "{:?}", String::from_utf8_lossy(&line));
         }
         text.extend_from_slice(&line);
     }
@@ -102,7 +102,7 @@ fn takes(key: &[u8], value: &[u8]) -> bool {
 }
 
 fn check(text: &[u8]) {
-    match Policy::parse(text) {
+    match parse(text) {
         Ok(policy) => {
             let rules = policy.cleanup;
             assert!((1..=limits::DATA_BYTES).contains(&rules.bytes) && (1..=limits::ENTRIES).contains(&rules.entries));
@@ -115,7 +115,7 @@ fn check(text: &[u8]) {
             let written = write(&policy);
             // Blanks are gone and defaults are there, so it can only have become too long.
             if written.len() <= usize::try_from(limits::POLICY_BYTES).expect("small") {
-                assert_eq!(Policy::parse(&written).as_ref(), Ok(&policy), "{:?}", String::from_utf8_lossy(&written));
+                assert_eq!(parse(&written).as_ref(), Ok(&policy), "{:?}", String::from_utf8_lossy(&written));
             }
         }
         Err(refused) => {

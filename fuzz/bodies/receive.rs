@@ -5,14 +5,14 @@ use super::confined::confined;
 use super::ground::{Ground, Seen, look, null, open, say, tree};
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::confine::landlock::Grant;
-use glexec_rs::confine::phase::{CLEANUP_PILOT, SETUP_TARGET, filling};
+use glexec_rs::confine::side::{CLEANUP_PILOT, SETUP_TARGET, filling};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::receive::{From, Received, receive_tree};
 use glexec_rs::copy::rules::{CleanupRules, Symlinks};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::metadata::Time;
 use glexec_rs::ground::outcome::Outcome;
-use glexec_rs::pilot::staging;
+use glexec_rs::pilot::staging::{self, Staging};
 use glexec_rs::protocol::connection::{Connection, PACKET_BYTES, PACKET_DESCRIPTORS, pair};
 use glexec_rs::protocol::wire::{Message, Reason, Record, Totals};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, ResolveFlags, memfd_create, mknodat, openat2};
@@ -269,11 +269,11 @@ fn outside(ground: &Ground) -> (Vec<PathBuf>, Seen) {
 fn take_back(connection: &Connection, home: &OwnedFd, rules: CleanupRules) -> Outcome<Received> {
     let proxy = Component::new(PROXY.as_bytes()).expect("a name");
     confined(&CLEANUP_PILOT, &[Grant { object: home.as_fd(), rights: filling() }], |proof| {
-        merge::sweep(home.as_fd())?;
-        let staging = merge::Staging::make(home.as_fd())?;
+        staging::sweep(home.as_fd(), proof)?;
+        let staging = Staging::make(home.as_fd())?;
         let from = From::Target(&proxy, rules);
         let received = receive_tree(connection, staging.tree(), from, Progress::none(), proof)?;
-        staging.merge(&proxy).map(|()| received)
+        staging.move_in(&proxy, proof).map(|()| received)
     })
 }
 

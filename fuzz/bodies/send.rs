@@ -5,7 +5,7 @@ use super::confined::confined;
 use super::ground::{Ground, say, tree};
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::confine::landlock::Grant;
-use glexec_rs::confine::phase::{CLEANUP_TARGET, SETUP_PILOT, removing};
+use glexec_rs::confine::side::{CLEANUP_TARGET, SETUP_PILOT, removing};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::component::Component;

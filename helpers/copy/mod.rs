@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod bounds;
+mod hard_links;
 pub mod link;
 pub mod progress;
 pub mod receive;

@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::ground::heartbeat::is_watched;
-use crate::protocol::wire::Totals;
+use crate::protocol::tree::Totals;
 use core::time::Duration;
 use std::io::Write;
 use std::time::Instant;

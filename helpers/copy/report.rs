@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
-use crate::files::component::Component;
+use crate::files::name::Name;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::json;
 use crate::ground::limits;
 use crate::ground::program::Program;
-use crate::protocol::wire::{Reason, Totals};
+use crate::protocol::record::Reason;
+use crate::protocol::tree::Totals;
+use arrayvec::ArrayVec;
 
 /// Something that is not part of the copy.
 #[derive(Debug)]
@@ -19,17 +21,20 @@ pub struct LeftOut {
     pub reason: Reason,
 }
 
+/// The first of what was left out; the rest is only counted.
+pub type LeftOutList = ArrayVec<LeftOut, { limits::LEFT_OUT_NAMED }>;
+
 /// The path of the current directory below the sandbox, and what was left out so far.
 #[derive(Default)]
 pub struct Report {
     path: Vec<u8>,
-    /// The first [`limits::LEFT_OUT_NAMED`] of what was left out.
-    pub left_out: Vec<LeftOut>,
+    /// What was left out.
+    pub left_out: LeftOutList,
 }
 
 impl Report {
     /// Goes into `name`; gives what [`Report::leave`] wants to have.
-    pub fn enter(&mut self, name: &Component) -> usize {
+    pub fn enter(&mut self, name: Name<'_>) -> usize {
         let before = self.path.len();
         self.path.extend_from_slice(name.bytes());
         self.path.push(b'/');
@@ -42,14 +47,15 @@ impl Report {
     }
 
     /// An entry of the current directory, fit to be shown.
-    pub fn shown(&self, name: &Component) -> String {
+    pub fn shown(&self, name: Name<'_>) -> String {
         Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
     }
 
     /// Notes that `name` is left out.
-    pub fn leave_out(&mut self, name: &Component, reason: Reason) {
-        if self.left_out.len() < limits::LEFT_OUT_NAMED {
-            self.left_out.push(LeftOut { path: self.shown(name), reason });
+    pub fn leave_out(&mut self, name: Name<'_>, reason: Reason) {
+        if !self.left_out.is_full() {
+            let path = self.shown(name);
+            let _ = self.left_out.try_push(LeftOut { path, reason });
         }
     }
 }

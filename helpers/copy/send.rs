@@ -4,22 +4,26 @@
 
 use crate::confine::Confined;
 use crate::copy::progress::Progress;
-use crate::copy::report::{LeftOut, Report};
+use crate::copy::report::{LeftOutList, Report};
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
+use crate::files::name::Name;
 use crate::files::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
 use crate::ground::escape::Escaped;
 use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::wait::pause;
-use crate::protocol::connection::{Broken, Connection, PACKET_BYTES, Packet, quoted};
-use crate::protocol::wire::{Message, Reason, Record, Totals};
+use crate::protocol::Malformed;
+use crate::protocol::connection::{Broken, Connection, quoted};
+use crate::protocol::packet::{PACKET_BYTES, Packet};
+use crate::protocol::record::{Reason, Record};
+use crate::protocol::tree::{RECORDS_BEGIN, Totals, Verdict};
+use arrayvec::ArrayVec;
 use core::mem::MaybeUninit;
 use core::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags, RawDir, SeekFrom, fchmod, openat, readlinkat_raw, seek};
 use rustix::io::{Errno, pread};
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use zeroize::Zeroizing;
 
@@ -46,7 +50,7 @@ struct Resume {
     path_length: usize,
 }
 
-/// What is sent.
+/// What is to be sent.
 #[derive(Clone, Copy)]
 pub enum Tree<'a> {
     /// What a job is to have: all of it, or nothing. The proxy with this name at its top travels as this copy, if there is one.
@@ -58,13 +62,14 @@ pub enum Tree<'a> {
 
 struct Sender<'a> {
     connection: &'a Connection,
+    proof: &'a Confined,
     tree: Tree<'a>,
     walk: Walk<Resume>,
     device: u64,
     /// Wiped in the end, as is `content`: a proxy may be among the files.
     packet: Zeroizing<Vec<u8>>,
     content: Zeroizing<Vec<u8>>,
-    files: Vec<OwnedFd>,
+    files: ArrayVec<OwnedFd, BATCH>,
     entries: u64,
     report: Report,
     progress: Progress,
@@ -90,20 +95,21 @@ pub fn send_tree(
     root: Opened,
     tree: Tree<'_>,
     progress: Progress,
-    _proof: &Confined,
-) -> Outcome<(Totals, Vec<LeftOut>)> {
+    proof: &Confined,
+) -> Outcome<(Totals, LeftOutList)> {
     let Opened { directory: top, found, restore } = root;
     // With all of its room at once: growing would leave pieces behind.
     let mut packet = Zeroizing::new(Vec::with_capacity(PACKET_BYTES));
-    packet.extend_from_slice(&Message::Records(&[]).encode());
+    packet.extend_from_slice(RECORDS_BEGIN);
     let mut sender = Sender {
         connection,
+        proof,
         tree,
         walk: Walk::new(top, limits::DEPTH),
         device: found.device(),
         packet,
         content: Zeroizing::new(vec![0; limits::INLINE_BYTES + 1]),
-        files: Vec::with_capacity(BATCH),
+        files: ArrayVec::new(),
         entries: 0,
         report: Report::default(),
         progress,
@@ -152,17 +158,22 @@ impl Sender<'_> {
     /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
     fn list(&mut self, cookie: u64) -> Outcome<Option<(OwnedFd, Resume)>> {
         // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open directory.
-        let listed = rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
+        let directory =
+            rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
         if cookie != 0 {
-            seek(&listed, SeekFrom::Start(cookie)).or_fail(|| "cannot go on listing a directory")?;
+            seek(&directory, SeekFrom::Start(cookie)).or_fail(|| "cannot go on listing a directory")?;
         }
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
-        let mut listing = RawDir::new(&listed, &mut room);
+        let mut listing = RawDir::new(&directory, &mut room);
         while let Some(entry) = listing.next() {
             beat();
             let entry = entry.or_fail(|| "cannot list a directory")?;
-            let name = entry.file_name();
-            if name == c"." || name == c".." || self.is_proxy(name) {
+            let listed = entry.file_name().to_bytes();
+            if listed == b"." || listed == b".." {
+                continue;
+            }
+            let name = Name::new(listed).or_fail(|| format!("the file system lists {}", Escaped(listed)))?;
+            if self.is_proxy(name) {
                 continue;
             }
             let cookie = entry.next_entry_cookie();
@@ -174,69 +185,68 @@ impl Sender<'_> {
     }
 
     /// Whether this is the entry that is not to be sent.
-    fn is_proxy(&self, name: &CStr) -> bool {
-        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && proxy.c_str() == name)
+    fn is_proxy(&self, name: Name<'_>) -> bool {
+        matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && name == *proxy)
     }
 
     /// Whether `name`, which could not be opened, may be left out: its owner denies it, or holds a lease on it.
-    fn may_leave_out(&self, name: &CStr, errno: Errno) -> bool {
+    fn may_leave_out(&self, name: Name<'_>, errno: Errno) -> bool {
         let foreign = || {
-            Metadata::at(self.walk.directory(), name)
+            Metadata::at(self.walk.directory(), name.bytes())
                 .is_ok_and(|found| found.owner != rustix::process::geteuid().as_raw())
         };
         matches!(self.tree, Tree::Results(_)) && matches!(errno, Errno::ACCESS | Errno::AGAIN) && foreign()
     }
 
-    fn entry(&mut self, name: &CStr, hint: FileType) -> Outcome<Next> {
+    fn entry(&mut self, name: Name<'_>, hint: FileType) -> Outcome<Next> {
         self.entries = self.entries.saturating_add(1);
         if self.entries > limits::ENTRIES {
             return Err(Failure::permanent(format_args!("the tree has more than {} entries", limits::ENTRIES)));
         }
-        let component = Component::new(name.to_bytes())
-            .or_fail(|| format!("the file system lists {}", Escaped(name.to_bytes())))?;
         let kind = match hint {
             FileType::Unknown => {
-                Metadata::at(self.walk.directory(), name).map_err(|errno| self.unreadable(&component, errno))?.kind
+                Metadata::at(self.walk.directory(), name.bytes()).map_err(|errno| self.unreadable(name, errno))?.kind
             }
             known => known,
         };
         match kind {
-            FileType::Directory => self.directory(name, component),
-            FileType::RegularFile => self.file(name, component).map(|()| Next::Sibling),
-            FileType::Symlink => self.symlink(name, component).map(|()| Next::Sibling),
-            _ => self.leave_out(component, Reason::Special).map(|()| Next::Sibling),
+            FileType::Directory => self.directory(name),
+            FileType::RegularFile => self.file(name).map(|()| Next::Sibling),
+            FileType::Symlink => self.symlink(name).map(|()| Next::Sibling),
+            _ => self.leave_out(name, Reason::Special).map(|()| Next::Sibling),
         }
     }
 
-    fn directory(&mut self, name: &CStr, component: Component) -> Outcome<Next> {
-        let Opened { directory: child, found, restore } = match open_directory(self.walk.directory(), name, LIST) {
-            Err(errno) if self.may_leave_out(name, errno) => {
-                return self.leave_out(component, Reason::Unreadable).map(|()| Next::Sibling);
-            }
-            other => other.map_err(|errno| self.unreadable(&component, errno))?,
-        };
+    fn directory(&mut self, name: Name<'_>) -> Outcome<Next> {
+        let Opened { directory: child, found, restore } =
+            match open_directory(self.walk.directory(), name.bytes(), LIST) {
+                Err(errno) if self.may_leave_out(name, errno) => {
+                    return self.leave_out(name, Reason::Unreadable).map(|()| Next::Sibling);
+                }
+                other => other.map_err(|errno| self.unreadable(name, errno))?,
+            };
         if found.device() != self.device {
-            return self.leave_out(component, Reason::OtherFileSystem).map(|()| Next::Sibling);
+            return self.leave_out(name, Reason::OtherFileSystem).map(|()| Next::Sibling);
         }
-        let path_length = self.report.enter(&component);
-        self.add(&Record::Enter { name: component, mode: found.mode, mtime: found.mtime }, None)?;
+        let path_length = self.report.enter(name);
+        self.add(&Record::Enter { name, mode: found.mode, mtime: found.mtime }, None)?;
         Ok(Next::Child { directory: child, restore, path_length })
     }
 
-    fn file(&mut self, name: &CStr, component: Component) -> Outcome {
+    fn file(&mut self, name: Name<'_>) -> Outcome {
         if let Tree::Inputs(Some((proxy, copy))) = self.tree
             && self.walk.depth() == 0
-            && *proxy == component
+            && name == *proxy
         {
             let copy = rustix::io::fcntl_dupfd_cloexec(copy, 3).or_fail(|| "cannot duplicate a descriptor")?;
-            return self.add(&Record::File { name: component }, Some(copy));
+            return self.add(&Record::File { name }, Some(copy));
         }
         // Should it have been swapped for something else since it was listed, the receiver sees that.
         let file = loop {
-            let opened = match openat(self.walk.directory(), name, FILE, Mode::empty()) {
+            let opened = match openat(self.walk.directory(), name.bytes(), FILE, Mode::empty()) {
                 Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
                     self.flush()?;
-                    openat(self.walk.directory(), name, FILE, Mode::empty())
+                    openat(self.walk.directory(), name.bytes(), FILE, Mode::empty())
                 }
                 Err(Errno::ACCESS) => self.closed_file(name),
                 other => other,
@@ -251,21 +261,21 @@ impl Sender<'_> {
             }
         };
         let file = match file {
-            Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(component, Reason::Unreadable),
-            other => other.map_err(|errno| self.unreadable(&component, errno))?,
+            Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(name, Reason::Unreadable),
+            other => other.map_err(|errno| self.unreadable(name, errno))?,
         };
-        let found = Metadata::of(&file).map_err(|errno| self.unreadable(&component, errno))?;
+        let found = Metadata::of(&file).map_err(|errno| self.unreadable(name, errno))?;
         let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
         match small {
             Some(size) if found.kind == FileType::RegularFile && found.links == 1 && found.device() == self.device => {
-                self.small_file(component, &file, &found, size)
+                self.small_file(name, &file, &found, size)
             }
-            _ => self.add(&Record::File { name: component }, Some(file)),
+            _ => self.add(&Record::File { name }, Some(file)),
         }
     }
 
     /// Sends a file's content with its name: for a small one cheaper than a descriptor.
-    fn small_file(&mut self, name: Component, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
+    fn small_file(&mut self, name: Name<'_>, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
         let mut room = core::mem::take(&mut self.content);
         let wanted = room.get_mut(..size.saturating_add(1)).unwrap_or_default();
         // A byte more than it had would show that it grows.
@@ -275,10 +285,10 @@ impl Sender<'_> {
                 other => break other,
             }
         };
-        let count = count.map_err(|errno| self.unreadable(&name, errno))?;
-        let now = Metadata::of(file).map_err(|errno| self.unreadable(&name, errno))?;
+        let count = count.map_err(|errno| self.unreadable(name, errno))?;
+        let now = Metadata::of(file).map_err(|errno| self.unreadable(name, errno))?;
         if count != size || !now.has_content_of(found) {
-            let shown = self.report.shown(&name);
+            let shown = self.report.shown(name);
             return Err(Failure::permanent(format_args!(
                 "the file {shown} changed while it was copied; stop what still writes to the sandbox"
             )));
@@ -289,12 +299,12 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn leave_out(&mut self, name: Component, reason: Reason) -> Outcome {
-        self.report.leave_out(&name, reason);
+    fn leave_out(&mut self, name: Name<'_>, reason: Reason) -> Outcome {
+        self.report.leave_out(name, reason);
         self.add(&Record::LeftOut { name, reason }, None)
     }
 
-    fn unreadable(&self, name: &Component, errno: Errno) -> Failure {
+    fn unreadable(&self, name: Name<'_>, errno: Errno) -> Failure {
         let shown = self.report.shown(name);
         match errno {
             Errno::AGAIN => {
@@ -305,22 +315,23 @@ impl Sender<'_> {
     }
 
     /// Opens a file of ours that denies even its owner, and closes it up again at once.
-    fn closed_file(&self, name: &CStr) -> Result<OwnedFd, Errno> {
-        let (file, before) = open_closed(self.walk.directory(), name, OFlags::empty(), 0o400, FILE)?;
+    fn closed_file(&self, name: Name<'_>) -> Result<OwnedFd, Errno> {
+        let (file, before) = open_closed(self.walk.directory(), name.bytes(), OFlags::empty(), 0o400, FILE)?;
         fchmod(&file, mode_of(before))?;
         Ok(file)
     }
 
-    fn symlink(&mut self, name: &CStr, component: Component) -> Outcome {
+    fn symlink(&mut self, name: Name<'_>) -> Outcome {
         let mut room = [MaybeUninit::uninit(); limits::LINK_BYTES + 1];
         let here = self.walk.directory();
-        let (target, _) = readlinkat_raw(here, name, &mut room).map_err(|errno| self.unreadable(&component, errno))?;
-        let mtime = Metadata::at(here, name).map_err(|errno| self.unreadable(&component, errno))?.mtime;
+        let (target, _) =
+            readlinkat_raw(here, name.bytes(), &mut room).map_err(|errno| self.unreadable(name, errno))?;
+        let mtime = Metadata::at(here, name.bytes()).map_err(|errno| self.unreadable(name, errno))?.mtime;
         let target: &[u8] = target;
         if target.len() > limits::LINK_BYTES {
-            return Err(self.unreadable(&component, Errno::NAMETOOLONG));
+            return Err(self.unreadable(name, Errno::NAMETOOLONG));
         }
-        self.add(&Record::Symlink { name: component, target, mtime }, None)
+        self.add(&Record::Symlink { name, target, mtime }, None)
     }
 
     /// Goes back to the parent; gives where to go on reading it.
@@ -354,8 +365,11 @@ impl Sender<'_> {
 
     fn add(&mut self, record: &Record<'_>, file: Option<OwnedFd>) -> Outcome {
         record.encode(&mut self.packet);
-        self.files.extend(file);
-        let full = self.packet.len().saturating_add(Record::BYTES) > PACKET_BYTES || self.files.len() >= BATCH;
+        if let Some(file) = file {
+            // There is room: it is flushed as soon as there is none.
+            self.files.try_push(file).or_fail(|| "too many files at once")?;
+        }
+        let full = self.packet.len().saturating_add(Record::BYTES) > PACKET_BYTES || self.files.is_full();
         if full { self.flush() } else { Ok(()) }
     }
 
@@ -364,30 +378,34 @@ impl Sender<'_> {
         while self.connection.wait_for_room().or_fail(|| "handing files over")? {
             self.hear()?;
         }
-        let files: Vec<BorrowedFd<'_>> = self.files.iter().map(AsFd::as_fd).collect();
-        let sent = self.connection.send(&self.packet, &files);
+        let sent = {
+            let files: ArrayVec<BorrowedFd<'_>, BATCH> = self.files.iter().map(AsFd::as_fd).collect();
+            self.connection.send(&self.packet, &files)
+        };
         if sent == Err(Broken::Closed) {
             while self.hear()?.is_none() {}
         }
         sent.or_fail(|| "handing files over")?;
         self.files.clear();
-        self.packet.truncate(1);
+        self.packet.truncate(RECORDS_BEGIN.len());
         Ok(())
     }
 
     /// Takes one packet from the receiver; its totals when they are final.
     fn hear(&mut self) -> Outcome<Option<Totals>> {
-        self.connection.receive(&mut self.verdict).or_fail(|| "waiting for the acknowledgement")?;
-        match Message::decode(self.verdict.bytes()) {
-            Ok(Message::Progress(totals)) => {
+        self.connection.receive(&mut self.verdict, self.proof).or_fail(|| "waiting for the acknowledgement")?;
+        match Verdict::decode(self.verdict.bytes(), self.proof) {
+            Ok(Verdict::Progress(totals)) => {
                 self.progress.show(&totals);
                 Ok(None)
             }
-            Ok(Message::Complete(totals)) => Ok(Some(totals)),
-            Ok(Message::Failed(text)) => {
+            Ok(Verdict::Complete(totals)) => Ok(Some(totals)),
+            Ok(Verdict::Failed(text)) => {
                 Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))))
             }
-            _ => Err(Failure::permanent("the other side answers with something else than an acknowledgement")),
+            Err(Malformed(_)) => {
+                Err(Failure::permanent("the other side answers with something else than an acknowledgement"))
+            }
         }
     }
 

@@ -1,4 +1,5 @@
-//! A name that can only be one directory entry.
+//! A name that can only be one directory entry, and that we trust: a caller's argument, or our own. Other people's are
+//! [`crate::files::name::Name`]s.
 
 #![forbid(unsafe_code)]
 
@@ -23,18 +24,19 @@ impl Display for NotAComponent {
     }
 }
 
+/// Whether the bytes name one entry of a directory.
+pub(super) fn is_one_entry(bytes: &[u8]) -> bool {
+    let fits = !bytes.is_empty() && bytes.len() <= limits::NAME_BYTES;
+    fits && bytes != b"." && bytes != b".." && !bytes.iter().any(|byte| matches!(byte, b'/' | 0))
+}
+
 impl Component {
     /// Takes the bytes as a component.
     ///
     /// # Errors
     /// When they are none.
     pub fn new(bytes: &[u8]) -> Result<Self, NotAComponent> {
-        let one_entry = !bytes.is_empty()
-            && bytes.len() <= limits::NAME_BYTES
-            && bytes != b"."
-            && bytes != b".."
-            && !bytes.contains(&b'/');
-        if !one_entry {
+        if !is_one_entry(bytes) {
             return Err(NotAComponent);
         }
         CString::new(bytes).map(Component).map_err(|_| NotAComponent)

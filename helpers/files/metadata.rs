@@ -4,7 +4,7 @@
 
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
 use rustix::io::Errno;
-use std::ffi::CStr;
+use rustix::path::Arg;
 use std::os::fd::AsFd;
 
 /// A point in time as the file system keeps it.
@@ -56,7 +56,7 @@ impl Metadata {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn at(directory: impl AsFd, name: &CStr) -> Result<Self, Errno> {
+    pub fn at(directory: impl AsFd, name: impl Arg) -> Result<Self, Errno> {
         statx(directory, name, FLAGS, StatxFlags::BASIC_STATS).map(|found| Self::from(&found))
     }
 

@@ -5,6 +5,7 @@
 pub mod component;
 pub mod content;
 pub mod metadata;
+pub mod name;
 pub mod path;
 pub mod pem;
 pub mod proxy;

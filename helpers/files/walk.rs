@@ -8,7 +8,7 @@
 use crate::files::metadata::{Identity, Metadata};
 use rustix::fs::{CWD, Mode, OFlags, chmodat, fchmod, openat};
 use rustix::io::Errno;
-use std::ffi::CStr;
+use rustix::path::Arg;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// How a directory is opened for work: never through a link.
@@ -99,7 +99,7 @@ pub struct Opened {
 ///
 /// # Errors
 /// The kernel's: `ELOOP` or `ENOTDIR` for a link or anything else, `EACCES` for a directory of somebody else.
-pub fn open_directory(parent: BorrowedFd<'_>, name: &CStr, needed: u16) -> Result<Opened, Errno> {
+pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16) -> Result<Opened, Errno> {
     let (directory, before) = match openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
             let (directory, before) = open_closed(parent, name, OFlags::DIRECTORY, needed, DIRECTORY)?;
@@ -123,7 +123,7 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: &CStr, needed: u16) -> Resul
 /// `EACCES` when it is not ours, `ESTALE` when it was swapped meanwhile.
 pub fn open_closed(
     parent: BorrowedFd<'_>,
-    name: &CStr,
+    name: impl Arg + Copy,
     kind: OFlags,
     needed: u16,
     flags: OFlags,

@@ -5,7 +5,7 @@
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{CLEANUP_PILOT, filling, renaming};
 use crate::copy::progress::Progress;
-use crate::copy::receive::{From, Received, receive_tree};
+use crate::copy::receive::{Origin, Received, receive_tree};
 use crate::copy::report;
 use crate::copy::rules::CleanupRules;
 use crate::files::metadata::Metadata;
@@ -23,7 +23,7 @@ use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Totals;
+use crate::protocol::tree::Totals;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
 use rustix::io::Errno;
 use rustix::process::{Resource, geteuid};
@@ -188,18 +188,18 @@ fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: Ma
     })
 }
 
-fn receive_and_exchange(target: &TargetSide, home: &Home, rules: CleanupRules) -> Outcome<Received> {
-    staging::sweep(home.directory(), &target.proof)?;
+fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRules) -> Outcome<Received> {
+    staging::sweep(home.directory(), target.proof)?;
     target.send_to(&home.names, &home.names.name, &home.proxy, false, &[])?;
     let staging = Staging::make(home.directory())?;
     let received = receive_tree(
         &target.connection,
         staging.tree(),
-        From::Target(&home.proxy, rules),
+        Origin::Target(&home.proxy, rules),
         Progress::new("taking the sandbox back"),
-        &target.proof,
+        target.proof,
     )?;
-    staging.move_in(&home.proxy, &target.proof)?;
+    staging.move_in(&home.proxy, target.proof)?;
     home.names.exchange()?;
     Ok(received)
 }

@@ -148,7 +148,7 @@ fn hold(pid: Pid) -> Outcome<OwnedFd> {
 fn through_target<T>(
     arguments: &KillArguments,
     grants: &[Grant<'_>],
-    work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
+    work: impl FnOnce(&mut TargetSide<'_>) -> Outcome<T>,
 ) -> Outcome<T> {
     let may_lack = policy::load()?.may_lack;
     let (directory_path, name) = split(&arguments.proxy)?;

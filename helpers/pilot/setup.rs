@@ -6,7 +6,7 @@ use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_PILOT, removing, renaming};
 use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
-use crate::copy::report::{self, LeftOut};
+use crate::copy::report::{self, LeftOutList};
 use crate::copy::send::{Tree, send_tree};
 use crate::files::proxy_copy::nameless_copy;
 use crate::files::remove::remove_contents;
@@ -20,7 +20,7 @@ use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy;
 use crate::protocol::greeting::Operation;
-use crate::protocol::wire::Totals;
+use crate::protocol::tree::Totals;
 use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
@@ -118,16 +118,16 @@ fn empty(home: &Home, _proof: &Confined) -> rustix::io::Result<()> {
 }
 
 /// Sends the tree, and lets it take the sandbox's place when it is whole.
-fn hand_over(target: &TargetSide, home: &Home, copy: Option<&OwnedFd>) -> Outcome<(Totals, Vec<LeftOut>)> {
+fn hand_over(target: &TargetSide<'_>, home: &Home, copy: Option<&OwnedFd>) -> Outcome<(Totals, LeftOutList)> {
     target.send_to(&home.names, &home.names.parked, &home.proxy, false, &[])?;
     target.await_ready()?;
     let tree = Tree::Inputs(copy.map(|copy| (&home.proxy, copy.as_fd())));
     let progress = Progress::new("handing the sandbox over");
-    let sent = send_tree(&target.connection, home.to_walk()?, tree, progress, &target.proof)?;
+    let sent = send_tree(&target.connection, home.to_walk()?, tree, progress, target.proof)?;
     home.names.exchange()?;
     // From here on it is done.
     target.commit();
-    if let Err(errno) = empty(home, &target.proof) {
+    if let Err(errno) = empty(home, target.proof) {
         let parked = &home.names.parked;
         frame::report(
             Program::Setup,

@@ -16,8 +16,8 @@ use crate::ground::signals;
 use crate::ground::wait::{pause, wait_for};
 use crate::pilot::credential::environment;
 use crate::pilot::target_side::TargetSide;
-use crate::protocol::connection::{self, Connection, Packet};
-use crate::protocol::greeting::{GREETING, Operation};
+use crate::protocol::connection::{self, Connection};
+use crate::protocol::greeting::{self, Operation};
 use crate::sys;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -162,10 +162,9 @@ impl Running {
 
     /// Takes the greeting; false when the socket was closed instead.
     fn greeted(&self, connection: &Connection) -> Outcome<bool> {
-        let mut packet = Packet::without_descriptors();
-        match connection.receive(&mut packet) {
-            Ok(()) if packet.bytes() == GREETING => Ok(true),
-            Ok(()) => Err(Failure::permanent("what the switcher started is not the peer of this version")),
+        match greeting::receive_unconfined(connection) {
+            Ok(true) => Ok(true),
+            Ok(false) => Err(Failure::permanent("what the switcher started is not the peer of this version")),
             Err(connection::Broken::Closed) => Ok(false),
             Err(other) => Err(Failure::permanent(other)),
         }
@@ -237,14 +236,14 @@ impl Switched {
         side: &Side,
         grants: &[Grant<'_>],
         may_lack: MayLack,
-        work: impl FnOnce(&mut TargetSide) -> Outcome<T>,
+        work: impl FnOnce(&mut TargetSide<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let Switched { connection, operation, switcher } = self;
         // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals as they came.
         signals::ignore_write_signals();
         let (connection, result) = match confine(side, grants, may_lack) {
             Ok(proof) => {
-                let mut target = TargetSide { connection, proof };
+                let mut target = TargetSide { connection, proof: &proof };
                 let result = work(&mut target);
                 (target.connection, result)
             }

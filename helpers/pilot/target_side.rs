@@ -7,21 +7,24 @@ use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::protocol::connection::{Connection, Packet, quoted};
-use crate::protocol::wire::{self, Message, Totals};
+use crate::protocol::answer::{Answer, Awaited, Done, Ready, Signalled};
+use crate::protocol::connection::{Connection, quoted};
+use crate::protocol::packet::Packet;
+use crate::protocol::request::{Commit, Signal, Site};
+use crate::protocol::tree::{Totals, Verdict};
 use core::time::Duration;
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
 
 /// The peer behind a switch, and the proof that whoever listens to it is confined.
-pub struct TargetSide {
+pub struct TargetSide<'p> {
     /// The way to it.
     pub connection: Connection,
     /// For those who read what it says.
-    pub proof: Confined,
+    pub proof: &'p Confined,
 }
 
-impl TargetSide {
+impl TargetSide<'_> {
     /// Tells it where to work: in the directory `name` beside the sandbox, with the proxy of this name. `content` goes with it.
     ///
     /// # Errors
@@ -35,14 +38,14 @@ impl TargetSide {
         content: &[BorrowedFd<'_>],
     ) -> Outcome {
         let parent = Metadata::of(&names.parent).or_fail(|| "cannot look at the sandbox's parent")?;
-        let request = Message::Place(wire::Place {
+        let site = Site {
             parent: &names.parent_path,
             identity: parent.identity,
-            name: name.clone(),
-            proxy: proxy.clone(),
+            name: name.into(),
+            proxy: proxy.into(),
             remove_only,
-        });
-        self.connection.send(&request.encode(), content).or_fail(|| ASKING)
+        };
+        self.connection.send(&site.encode(), content).or_fail(|| ASKING)
     }
 
     /// Waits until it is ready for a tree.
@@ -50,7 +53,7 @@ impl TargetSide {
     /// # Errors
     /// With its own reason, if it gives one.
     pub fn await_ready(&self) -> Outcome {
-        self.expect(&Message::Ready)
+        self.expect::<Ready>().map(drop)
     }
 
     /// Waits until it has done its last part, for `patience` at the most.
@@ -59,16 +62,19 @@ impl TargetSide {
     /// With its own reason, if it gives one.
     pub fn await_done(&mut self, patience: Duration) -> Outcome {
         self.connection.allow_silence(patience);
-        self.expect(&Message::Done)
+        self.expect::<Done>().map(drop)
     }
 
-    fn expect(&self, wanted: &Message<'_>) -> Outcome {
+    /// Waits for this kind of answer, and nothing else.
+    fn expect<T: Awaited>(&self) -> Outcome<T> {
         let mut packet = Packet::without_descriptors();
-        self.connection.receive(&mut packet).or_fail(|| WAITING)?;
-        match Message::decode(packet.bytes()) {
-            Ok(answer) if answer == *wanted => Ok(()),
-            Ok(Message::Failed(text)) => Err(reported(text)),
-            _ => Err(Failure::permanent("the target side answered with something else than it was asked for")),
+        self.connection.receive(&mut packet, self.proof).or_fail(|| "waiting for the target side")?;
+        match Answer::decode(packet.bytes(), self.proof) {
+            Ok(Answer::Given(answer)) => Ok(answer),
+            Ok(Answer::Failed(text)) => {
+                Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
+            }
+            Err(_) => Err(Failure::permanent("the target side answered with something else than it was asked for")),
         }
     }
 
@@ -78,14 +84,14 @@ impl TargetSide {
     /// When it is gone.
     pub fn acknowledge(&self, totals: Totals) -> Outcome {
         self.connection
-            .send(&Message::Complete(totals).encode(), &[])
-            .and_then(|()| self.connection.send(&Message::Commit.encode(), &[]))
+            .send(&Verdict::Complete(totals).encode(), &[])
+            .and_then(|()| self.connection.send(&Commit.encode(), &[]))
             .or_fail(|| "the sandbox is back, but the target side cannot be told to remove its copy")
     }
 
     /// Tells it that the sandbox is in its place. It looks at the names if it hears nothing, so it may be gone.
     pub fn commit(&self) {
-        let _ = self.connection.send(&Message::Commit.encode(), &[]);
+        let _ = self.connection.send(&Commit.encode(), &[]);
     }
 
     /// Lets it send `signal` to the process behind a pidfd. The inner error is what the kernel answered.
@@ -93,21 +99,12 @@ impl TargetSide {
     /// # Errors
     /// When it is gone or answers with something else.
     pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
-        self.connection.send(&Message::Signal(signal).encode(), &[process]).or_fail(|| ASKING)?;
-        let mut packet = Packet::without_descriptors();
-        self.connection.receive(&mut packet).or_fail(|| WAITING)?;
-        match Message::decode(packet.bytes()) {
-            Ok(Message::Signalled(0)) => Ok(Ok(())),
-            Ok(Message::Signalled(errno)) => Ok(Err(Errno::from_raw_os_error(errno.into()))),
-            Ok(Message::Failed(text)) => Err(reported(text)),
-            _ => Err(Failure::permanent("the target side answered with something else than a result")),
-        }
+        self.connection.send(&Signal(signal).encode(), &[process]).or_fail(|| ASKING)?;
+        Ok(match self.expect()? {
+            Signalled(0) => Ok(()),
+            Signalled(errno) => Err(Errno::from_raw_os_error(errno.into())),
+        })
     }
 }
 
 const ASKING: &str = "asking the target side";
-const WAITING: &str = "waiting for the target side";
-
-fn reported(text: &[u8]) -> Failure {
-    Failure::permanent(format_args!("the target side reports: {}", quoted(text)))
-}

@@ -119,7 +119,7 @@ fn work(arguments: UpdateArguments) -> Outcome {
             signals::reset_signals();
             let switched = switcher.switch(&home.path_of(&waiting), Operation::UpdateProxy)?;
             switched.confined(&UPDATE_PROXY_PILOT, &grants, may_lack, |target| {
-                require_whole(&new, &target.proof)?;
+                require_whole(&new, target.proof)?;
                 target.send_to(&home.names, &home.names.name, &home.proxy, false, &[new.as_fd()])?;
                 target.await_done(limits::SILENCE_DEADLINE)
             })?;

@@ -5,7 +5,8 @@
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{KILL_TARGET, reading};
 use crate::ground::outcome::{OrFail, Outcome};
-use crate::protocol::connection::{Connection, Packet};
+use crate::protocol::connection::Connection;
+use crate::protocol::packet::Packet;
 use crate::sys;
 use crate::target::job_mark::JobMark;
 use crate::target::pilot_side::PilotSide;

@@ -12,9 +12,9 @@ use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::signals;
 use crate::policy;
+use crate::protocol::answer::Failed;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::{GREETING, Operation};
-use crate::protocol::wire::Message;
 use crate::target::{cleanup, kill, setup, update_proxy};
 use rustix::fs::{Mode, OFlags};
 use std::process::ExitCode;
@@ -62,7 +62,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     };
     if let Err(failure) = &result {
         // The pilot may be gone; then nobody is left to tell.
-        let _ = connection.send(&Message::Failed(failure.to_string().as_bytes()).encode(), &[]);
+        let _ = connection.send(&Failed(failure.to_string().as_bytes()).encode(), &[]);
     }
     result.map(|()| ExitCode::SUCCESS)
 }

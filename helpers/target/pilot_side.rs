@@ -6,8 +6,11 @@ use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::Side;
 use crate::confine::{Confined, confine};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::protocol::connection::{Broken, Connection, Handed, Packet};
-use crate::protocol::wire::{Message, Totals};
+use crate::protocol::answer::{Done, Ready, Signalled};
+use crate::protocol::connection::{Broken, Connection};
+use crate::protocol::packet::{Handed, Packet};
+use crate::protocol::request::{Commit, Signal};
+use crate::protocol::tree::{Totals, Verdict};
 use std::os::fd::OwnedFd;
 
 /// What is being done when a commit does not come.
@@ -35,8 +38,8 @@ impl<'c> PilotSide<'c> {
         Ok(PilotSide { connection, proof: confine(side, grants, may_lack)? })
     }
 
-    fn say(&self, message: &Message<'_>) -> Outcome {
-        self.connection.send(&message.encode(), &[]).or_fail(|| "cannot answer the pilot side")
+    fn say(&self, answer: &[u8]) -> Outcome {
+        self.connection.send(answer, &[]).or_fail(|| "cannot answer the pilot side")
     }
 
     /// Ready for a tree.
@@ -44,7 +47,7 @@ impl<'c> PilotSide<'c> {
     /// # Errors
     /// When it is gone.
     pub fn say_ready(&self) -> Outcome {
-        self.say(&Message::Ready)
+        self.say(&Ready.encode())
     }
 
     /// The last part is done.
@@ -52,7 +55,7 @@ impl<'c> PilotSide<'c> {
     /// # Errors
     /// When it is gone.
     pub fn say_done(&self) -> Outcome {
-        self.say(&Message::Done)
+        self.say(&Done.encode())
     }
 
     /// What became of a signal: 0, or an errno.
@@ -60,7 +63,7 @@ impl<'c> PilotSide<'c> {
     /// # Errors
     /// When it is gone.
     pub fn say_signalled(&self, errno: u16) -> Outcome {
-        self.say(&Message::Signalled(errno))
+        self.say(&Signalled(errno).encode())
     }
 
     /// The tree has come, whole.
@@ -68,7 +71,7 @@ impl<'c> PilotSide<'c> {
     /// # Errors
     /// When it is gone.
     pub fn acknowledge(&self, totals: Totals) -> Outcome {
-        self.connection.send(&Message::Complete(totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
+        self.connection.send(&Verdict::Complete(totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
     }
 
     /// Waits until the pilot side has put everything in its place.
@@ -77,10 +80,10 @@ impl<'c> PilotSide<'c> {
     /// [`Broken::Closed`] when it has gone before that.
     pub fn await_commit(&self) -> Result<(), Broken> {
         let mut packet = Packet::without_descriptors();
-        self.connection.receive(&mut packet)?;
-        match Message::decode(packet.bytes()) {
-            Ok(Message::Commit) => Ok(()),
-            _ => Err(Broken::Malformed("something else than a commit")),
+        self.connection.receive(&mut packet, &self.proof)?;
+        match Commit::decode(packet.bytes(), &self.proof) {
+            Ok(Commit) => Ok(()),
+            Err(_) => Err(Broken::Breach("something else than a commit")),
         }
     }
 
@@ -89,15 +92,16 @@ impl<'c> PilotSide<'c> {
     /// # Errors
     /// When it says something else.
     pub fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
-        match self.connection.receive(packet) {
+        match self.connection.receive(packet, &self.proof) {
             Ok(()) => {}
             Err(Broken::Closed) => return Ok(None),
             Err(other) => return Err(Failure::permanent(other)),
         }
-        let Ok(Message::Signal(signal)) = Message::decode(packet.bytes()) else {
+        let (said, descriptors) = packet.parts();
+        let Ok(Signal(signal)) = Signal::decode(said, &self.proof) else {
             return Err(Failure::permanent("the pilot side sent something else than a signal"));
         };
-        let Some(process) = packet.descriptors.pop().map(Handed::accept) else {
+        let Some(process) = descriptors.pop().map(Handed::accept) else {
             return Err(Failure::permanent("the pilot side sent a signal without a process"));
         };
         Ok(Some((signal, process)))

@@ -5,7 +5,7 @@
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_TARGET, filling};
 use crate::copy::progress::Progress;
-use crate::copy::receive::{From, receive_tree};
+use crate::copy::receive::{Origin, receive_tree};
 use crate::files::metadata::Metadata;
 use crate::files::remove::remove_directory;
 use crate::files::sandbox::UNFINISHED;
@@ -86,7 +86,7 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
 /// Fills the sandbox and says so; it keeps its mark. Gives the mode that it is to have in the end.
 fn fill(pilot: &PilotSide<'_>, sandbox: &OwnedFd) -> Outcome<Mode> {
     pilot.say_ready()?;
-    let received = receive_tree(pilot.connection, sandbox, From::Pilot, Progress::none(), &pilot.proof)?;
+    let received = receive_tree(pilot.connection, sandbox, Origin::Pilot, Progress::none(), &pilot.proof)?;
     futimens(sandbox, &received.mtime.into())
         .and_then(|()| fchmod(sandbox, received.mode | mode_of(UNFINISHED)))
         .or_fail(|| "cannot finish the sandbox's directory")?;

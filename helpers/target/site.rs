@@ -4,11 +4,13 @@
 
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
+use crate::files::name::Name;
 use crate::files::path::trusted_directory;
 use crate::files::walk::{Opened, open_directory};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::protocol::connection::{Connection, Handed, Packet};
-use crate::protocol::wire::{Message, Place};
+use crate::protocol::connection::Connection;
+use crate::protocol::packet::{Handed, Packet};
+use crate::protocol::request::{self, receive_site_unconfined};
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -34,13 +36,12 @@ impl Site {
     /// swap a directory on the way.
     pub fn receive(connection: &Connection) -> Outcome<Self> {
         let mut packet = Packet::default();
-        connection.receive(&mut packet).or_fail(|| "waiting for the work")?;
-        let content = packet.descriptors.pop().map(Handed::accept);
-        let Ok(Message::Place(Place { parent: path, identity, name, proxy, remove_only })) =
-            Message::decode(packet.bytes())
-        else {
-            return Err(Failure::permanent("the pilot side sent something else than a place"));
-        };
+        let (said, content) = receive_site_unconfined(connection, &mut packet)?;
+        let request::Site { parent: path, identity, name, proxy, remove_only } = said;
+        let content = content.map(Handed::accept);
+        // The pilot's word is taken for this account's own, as it may run anything as this account.
+        let trusted = |name: Name<'_>| Component::new(name.bytes()).or_fail(|| "the sandbox's name");
+        let (name, proxy) = (trusted(name)?, trusted(proxy)?);
         let pilot = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
         let parent = trusted_directory(path, &[geteuid().as_raw(), pilot.as_raw()]).map_err(|failure| {
             Failure::permanent(format_args!(

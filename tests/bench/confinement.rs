@@ -7,7 +7,7 @@
 
 use glexec_rs::confine::confine;
 use glexec_rs::confine::landlock::{Grant, MayLack};
-use glexec_rs::confine::phase::{self, Phase, filling, removing, renaming};
+use glexec_rs::confine::side::{self, Side, filling, removing, renaming};
 use std::fs::File;
 use std::hint::black_box;
 use std::os::fd::AsFd;
@@ -20,15 +20,15 @@ const PROCESSES: usize = 101;
 /// How many system calls are timed in each, before and after.
 const CALLS: u32 = 20_000;
 
-const PHASES: [(&str, &Phase); 8] = [
-    ("setup.pilot", &phase::SETUP_PILOT),
-    ("setup.target", &phase::SETUP_TARGET),
-    ("cleanup.pilot", &phase::CLEANUP_PILOT),
-    ("cleanup.target", &phase::CLEANUP_TARGET),
-    ("kill.pilot", &phase::KILL_PILOT),
-    ("kill.target", &phase::KILL_TARGET),
-    ("update_proxy.pilot", &phase::UPDATE_PROXY_PILOT),
-    ("update_proxy.target", &phase::UPDATE_PROXY_TARGET),
+const PHASES: [(&str, &Side); 8] = [
+    ("setup.pilot", &side::SETUP_PILOT),
+    ("setup.target", &side::SETUP_TARGET),
+    ("cleanup.pilot", &side::CLEANUP_PILOT),
+    ("cleanup.target", &side::CLEANUP_TARGET),
+    ("kill.pilot", &side::KILL_PILOT),
+    ("kill.target", &side::KILL_TARGET),
+    ("update_proxy.pilot", &side::UPDATE_PROXY_PILOT),
+    ("update_proxy.target", &side::UPDATE_PROXY_TARGET),
 ];
 
 fn main() {
@@ -54,7 +54,7 @@ fn main() {
     }
 }
 
-fn once(phase: &Phase) {
+fn once(phase: &Side) {
     let [home, parent] = ["/tmp", "/"].map(|path| File::open(path).unwrap());
     let grants = [
         Grant { object: home.as_fd(), rights: filling() | removing() },

@@ -4,10 +4,14 @@
 //! A test that needs two accounts begins with
 //!
 //! ```ignore
-//! let Some(site) = Site::new() else { return };
+//! #[test]
+//! #[ignore = "needs root"]
+//! fn something_holds() {
+//!     let site = Site::new();
 //! ```
 //!
-//! Without root that says so on stderr and gives nothing; with `CI` set, or as root, it fails instead of skipping.
+//! so that without root the summary says `ignored`. `tests/run` as root includes what is marked so. A test whose name begins with `acts_as_` is none:
+//! other tests start this program anew to be what it is called.
 
 #![allow(dead_code, unused_imports)] // each test program uses a part of it
 
@@ -20,6 +24,7 @@ mod leftovers;
 mod process;
 mod programs;
 mod proxy;
+pub mod raw;
 mod sandbox;
 mod site;
 mod snapshot;

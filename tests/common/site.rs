@@ -48,21 +48,20 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site on the disk; `None` without root.
-    pub fn new() -> Option<Self> {
+    /// A site on the disk.
+    pub fn new() -> Self {
         Self::on(FileSystem::Disk)
     }
 
     /// A site with EXECUTE on this file system.
-    pub fn on(file_system: FileSystem) -> Option<Self> {
-        if !account::available() {
-            use std::io::Write;
-            let thread = std::thread::current();
-            let name = thread.name().unwrap_or("a test");
-            // Not through a macro: their output is kept back when the test passes.
-            let _ = writeln!(std::io::stderr(), "{name}: SKIPPED, it needs root (pilot, target and another account)");
-            return None;
-        }
+    ///
+    /// # Panics
+    /// Without root: a test that needs it is marked, and left out by who has not got it.
+    pub fn on(file_system: FileSystem) -> Self {
+        assert!(
+            account::available(),
+            "pilot, target and another account need root: mark this test #[ignore = \"needs root\"]"
+        );
         let root = new_directory(&std::env::temp_dir(), PREFIX);
         set_mode(&root, 0o711);
         let execute = root.join("execute");
@@ -73,7 +72,7 @@ impl Site {
         finish(PILOT, &root.join("pilot"), 0o700);
         install(&root.join("libexec"));
         let mounted = file_system != FileSystem::Disk;
-        Some(Site { root, execute, mounted, public: Public::look(), expected: Mutex::default() })
+        Site { root, execute, mounted, public: Public::look(), expected: Mutex::default() }
     }
 
     /// The absolute path of an installed program.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// How the test program is told to be the probe.
-pub const ARGUMENTS: [&str; 4] = ["--ignored", "--exact", "probe", "--nocapture"];
+pub const ARGUMENTS: [&str; 3] = ["--ignored", "acts_as_the_probe", "--nocapture"];
 
 /// The bit of the x32 convention's call numbers.
 const X32: c_long = 0x4000_0000;

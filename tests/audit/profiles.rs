@@ -1,0 +1,93 @@
+//! The rules that every seccomp profile keeps, tried on profiles that break them. The build refuses what these refuse.
+
+use crate::profile::{ARCHITECTURES, Checked, check, fragment};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// A profile named `p` with these elements after the include that each needs.
+fn allow_list(elements: &str) -> Result<Checked, String> {
+    whole(&format!(
+        r#"{{"p": {{"mismatch_action": "kill_process", "match_action": "allow", "filter": [{{"include": "panic"}}{elements}]}}}}"#
+    ))
+}
+
+fn whole(text: &str) -> Result<Checked, String> {
+    let panic = fragment(r#"[{"syscall": "exit_group"}]"#).unwrap();
+    check("p", text, &BTreeMap::from([("panic".to_owned(), panic)]))
+}
+
+#[track_caller]
+fn refused(result: Result<Checked, String>, says: &str) {
+    let why = result.expect_err("it must be refused");
+    assert!(why.contains(says), "{why:?} does not say {says:?}");
+}
+
+#[test]
+fn a_profile_that_keeps_the_rules_is_taken() {
+    let checked = allow_list(
+        r#", {"syscall": "read"}, {"syscall": "prctl", "comment": "c", "args": [{"index": 0, "type": "dword", "op": "eq", "val": 39, "comment": "n"}]},
+            {"syscall": "tkill", "only": "aarch64", "comment": "c", "args": [{"index": 1, "type": "dword", "op": "eq", "val": 6, "comment": "n"}]}"#,
+    )
+    .unwrap();
+    let names = |architecture| checked.rules_on(architecture).map(|rule| rule.syscall.clone()).collect::<Vec<_>>();
+    assert_eq!(names(ARCHITECTURES[0]), ["exit_group", "read", "prctl"]);
+    assert_eq!(names(ARCHITECTURES[1]), ["exit_group", "read", "prctl", "tkill"]);
+    // Without what seccompiler does not know.
+    let plain: serde_json::Value = serde_json::from_str(&checked.plain(ARCHITECTURES[1])).unwrap();
+    let tkill = serde_json::json!({"syscall": "tkill", "args": [{"index": 1, "type": "dword", "op": "eq", "val": 6}]});
+    assert_eq!(plain["p"]["filter"][3], tkill);
+}
+
+#[test]
+fn what_breaks_a_rule_is_refused() {
+    refused(allow_list(r#", {"syscall": "socket", "args": []}"#), "socket is dangerous");
+    refused(allow_list(r#", {"syscall": "socket", "comment": "why"}"#), "must have conditions");
+    refused(allow_list(r#", {"syscall": "clone", "comment": " "}"#), "has no comment");
+    let condition = r#"{"index": 0, "type": "dword", "op": "eq", "val": 1}"#;
+    refused(allow_list(&format!(r#", {{"syscall": "read", "args": [{condition}]}}"#)), "condition without a comment");
+    refused(allow_list(r#", {"syscall": "read"}, {"syscall": "read"}"#), "stands there again");
+    let conditional =
+        r#"{"syscall": "read", "args": [{"index": 0, "type": "dword", "op": "eq", "val": 1, "comment": "n"}]}"#;
+    refused(allow_list(&format!(r#", {{"syscall": "read"}}, {conditional}"#)), "stands there again");
+    refused(allow_list(&format!(r#", {conditional}, {{"syscall": "read"}}"#)), "stands there again");
+    refused(allow_list(r#", {"syscall": "exit_group"}"#), "stands there again");
+    refused(allow_list(r#", {"include": "panic"}"#), "included twice");
+    refused(allow_list(r#", {"include": "nowhere"}"#), "no fragment is called nowhere");
+    refused(allow_list(r#", {"syscall": "read", "only": "sparc"}"#), "is called sparc");
+    refused(allow_list(r#", {"syscall": "read", "unknown": 1}"#), "unknown field");
+    refused(allow_list(r#", {"include": "panic", "syscall": "read"}"#), "neither a rule");
+    refused(allow_list(","), "");
+}
+
+#[test]
+fn the_frame_of_a_profile_is_fixed() {
+    let framed = |name: &str, mismatch: &str, matched: &str, filter: &str| {
+        whole(&format!(
+            r#"{{"{name}": {{"mismatch_action": {mismatch}, "match_action": {matched}, "filter": [{filter}]}}}}"#
+        ))
+    };
+    let panic = r#"{"include": "panic"}"#;
+    framed("p", r#""kill_process""#, r#""allow""#, panic).unwrap();
+    framed("p", r#""allow""#, r#"{"errno": 1}"#, r#"{"syscall": "mount", "comment": "c"}"#).unwrap();
+    refused(framed("q", r#""kill_process""#, r#""allow""#, panic), "named as the file is");
+    refused(framed("p", r#""kill_thread""#, r#""allow""#, panic), "an allow-list kills");
+    refused(framed("p", r#""log""#, r#""allow""#, panic), "an allow-list kills");
+    refused(framed("p", r#""allow""#, r#""allow""#, panic), "an allow-list kills");
+    refused(framed("p", r#"{"errno": 1}"#, r#"{"errno": 1}"#, panic), "an allow-list kills");
+    refused(framed("p", r#""kill_process""#, r#""allow""#, r#"{"syscall": "exit_group"}"#), "includes panic");
+}
+
+#[test]
+fn every_phase_has_its_profile_and_no_profile_is_without_a_phase() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seccomp-profiles");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+        .filter(|name| !name.contains("job"))
+        .collect();
+    names.sort();
+    let sides = ["cleanup", "kill", "setup", "update_proxy"]
+        .map(|name| ["pilot", "target"].map(|side| format!("{name}.{side}")));
+    assert_eq!(names, sides.concat());
+}

@@ -1,0 +1,135 @@
+//! What a job reaches from inside, and what it does not.
+
+use crate::attempts::{ATTACKS, attempts};
+use crate::playground::{Playground, SECRET, text};
+use crate::probe;
+use libc::EPERM;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output};
+
+/// Not a test of its own: what the others start, in the domain and outside.
+#[test]
+#[ignore = "started by the other tests"]
+fn acts_as_the_probe() {
+    probe::main();
+}
+
+const NEEDS: &[&str] = &[
+    "job_files",
+    "job_odd_mode",
+    "job_new_file",
+    "job_null",
+    "job_random",
+    "job_system",
+    "job_programs",
+    "job_tcp",
+    "job_udp",
+    "job_pair",
+    "job_children",
+    "job_own_limits",
+    "job_own_program",
+    "job_memory_file",
+];
+
+/// Whether this attempt exists on this architecture.
+fn applies(name: &str) -> bool {
+    let of_x86_64 = name.starts_with("x32")
+        || ["chmod_", "creat_", "open_setuid", "mknod_", "inotify_init"].iter().any(|n| name.starts_with(n));
+    cfg!(target_arch = "x86_64") || !of_x86_64
+}
+
+fn assert_answers(results: &BTreeMap<String, i32>, inside: bool, output: &Output) {
+    let mut wrong = Vec::new();
+    for (name, expected_outside, expected_inside) in ATTACKS.iter().filter(|(name, ..)| applies(name)) {
+        let expected = if inside { expected_inside } else { expected_outside };
+        match results.get(*name) {
+            Some(errno) if expected.is_empty() || expected.contains(errno) => {}
+            other => wrong.push(format!("{name}: {other:?} instead of {expected:?}")),
+        }
+    }
+    wrong.extend(
+        NEEDS
+            .iter()
+            .filter(|name| results.get(**name) != Some(&0))
+            .map(|name| format!("{name}: {:?} instead of success", results.get(*name))),
+    );
+    assert!(wrong.is_empty(), "inside: {inside}\n{}\n{:?}", wrong.join("\n"), text(output));
+}
+
+#[test]
+fn a_job_reaches_nothing_of_the_pilot_and_all_that_it_needs() {
+    let playground = Playground::new();
+    playground.directory(&playground.base.join("empty"));
+    let mut victim = playground.start_victim();
+
+    let mut outside = playground.pilot(&playground.probe);
+    outside.args(probe::ARGUMENTS);
+    let (results, output) = attempts(outside, victim.pid(), &playground, "");
+    assert_answers(&results, false, &output);
+    assert_eq!(fs::read_to_string(playground.base.join("secret")).unwrap(), SECRET);
+
+    let mut inside = playground.switcher();
+    inside.arg(&playground.probe).args(probe::ARGUMENTS);
+    let (results, output) = attempts(inside, victim.pid(), &playground, "");
+    assert_answers(&results, true, &output);
+
+    let mut inside = playground.switcher();
+    inside.arg(&playground.probe).args(probe::ARGUMENTS);
+    let (results, _) = attempts(inside, victim.pid(), &playground, " kill_9");
+    assert_eq!(results.get("kill_9"), Some(&EPERM));
+    assert!(victim.lives());
+    assert_eq!(fs::read_to_string(playground.base.join("secret")).unwrap(), SECRET);
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_job_has_none_of_its_callers_capabilities() {
+    let playground = Playground::new();
+    playground.assert_not_ours();
+    let uid = playground.uid().to_string();
+    let with_capability = || {
+        let mut command = Command::new("/usr/bin/setpriv");
+        command.args(["--reuid", &uid, "--clear-groups", "--inh-caps", "+sys_nice", "--ambient-caps", "+sys_nice"]);
+        command.current_dir(&playground.sandbox);
+        command
+    };
+    let status = ["/bin/cat", "/proc/self/status"];
+    let held = |output: &Output| {
+        let sets = ["CapInh:", "CapPrm:", "CapEff:", "CapAmb:"];
+        let lines = text(output).0;
+        let lines = lines.lines().filter_map(|line| line.split_once('\t'));
+        lines.filter(|(name, set)| sets.contains(name) && *set != "0000000000000000").count()
+    };
+    assert_eq!(held(&with_capability().args(status).output().unwrap()), 4);
+    let mut inside = with_capability();
+    inside.arg(playground.programs.join("glexec_rootless")).env("GLEXEC_CLIENT_CERT", &playground.proxy);
+    let output = inside.args(status).output().unwrap();
+    assert!(output.status.success() && held(&output) == 0, "{:?}", text(&output));
+}
+
+#[test]
+#[ignore = "needs user namespaces for everybody"]
+fn a_user_namespace_of_its_own_gains_a_job_nothing() {
+    let playground = Playground::new();
+    playground.directory(&playground.base.join("empty"));
+    let victim = playground.start_victim();
+    let able = playground.pilot("/usr/bin/unshare").args(["--user", "/bin/true"]).status().unwrap();
+    assert!(able.success(), "this system has no user namespaces for everybody");
+    let mut inside = playground.switcher();
+    inside.args(["/usr/bin/unshare", "--user"]).arg(&playground.probe).args(probe::ARGUMENTS);
+    let (results, output) = attempts(inside, victim.pid(), &playground, "");
+    assert_answers(&results, true, &output);
+}
+
+#[test]
+#[cfg(target_arch = "x86_64")]
+fn calls_in_the_32_bit_convention_end_the_process() {
+    let playground = Playground::new();
+    let mut inside = playground.switcher();
+    inside.arg(&playground.probe).args(probe::ARGUMENTS);
+    let (results, output) = attempts(inside, 1, &playground, " i386_call");
+    assert!(results.is_empty());
+    assert_eq!(output.status.signal(), Some(libc::SIGSYS));
+}
