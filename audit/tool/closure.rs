@@ -25,6 +25,16 @@ pub fn section(modules: &Modules) -> String {
     text
 }
 
+/// The modules that one program reaches, the longest first: the reading list of who reviews it.
+pub fn reading_list(modules: &Modules, program: &str) -> Option<String> {
+    let main = modules.programs().find(|path| path.last().is_some_and(|name| name == program))?;
+    let found = reached(&modules.graph(), main);
+    let mut list: Vec<_> =
+        found.iter().filter_map(|path| Some((modules.all.get(path)?.lines, path.join("::")))).collect();
+    list.sort_by(|one, other| other.cmp(one));
+    Some(list.iter().map(|(lines, path)| format!("{lines:5} {path}\n")).collect())
+}
+
 /// Every program that reaches too much.
 pub fn problems(modules: &Modules) -> Vec<String> {
     let too_large = closures(modules).into_iter().filter(|closure| closure.lines >= closure.limit);
@@ -68,6 +78,13 @@ mod tests {
     fn what_is_named_counts_and_nothing_else() {
         let text = section(&modules(10));
         assert!(text.contains("\n| `run` | 14 | below 2000 | 3 |\n"), "{text}");
+    }
+
+    #[test]
+    fn the_reading_list_has_what_is_reached_and_how_much_that_is() {
+        let list = super::reading_list(&modules(10), "run").unwrap();
+        assert_eq!(list, "   10 b\n    3 bin::run\n    1 a\n");
+        assert_eq!(super::reading_list(&modules(10), "walk"), None);
     }
 
     #[test]

@@ -20,6 +20,13 @@ pub struct Goals {
     pub problems: Vec<String>,
 }
 
+/// What there is to read of the program whose `main` stands in `helpers/bin/<program>.rs`.
+pub fn reading_list(root: &Path, program: &str) -> Outcome<String> {
+    let helpers = texts(root, &root.join("helpers"))?.into_iter().filter(|(file, _)| file.ends_with(".rs"));
+    let modules = Modules::new(&helpers.collect::<Vec<_>>());
+    closure::reading_list(&modules, program).ok_or_else(|| format!("there is no helpers/bin/{program}.rs"))
+}
+
 /// Measures a tree.
 pub fn measure(root: &Path) -> Outcome<Goals> {
     let mut written = Vec::new();

@@ -1,11 +1,12 @@
 //! Generates `audit/report.md` from the release build and the sources, and checks that the committed one is not stale.
 //!
-//! usage: glexec-rs-audit report | check | goals | trace
+//! usage: glexec-rs-audit report | check | goals | reach PROGRAM | trace
 //!
 //! - `report` writes the report; the release build and `audit/seen-syscalls.txt` must be there.
 //! - `check` fails when the sources are against one of their goals (`plan.rs`), or when the committed report differs
 //!   from what `report` would write in anything but sizes.
 //! - `goals` prints what the sources measure and what is against their goals; nothing has to be built for it.
+//! - `reach` prints what there is to read for a review of one program, a file of `helpers/bin`: its modules and their lines.
 //! - `trace` runs the test suite against the release programs under strace, as root, and writes
 //!   `audit/seen-syscalls.txt`.
 
@@ -71,8 +72,11 @@ fn main() -> ExitCode {
         "report" => report(&root).and_then(|text| write(&root.join("audit/report.md"), &text)),
         "check" => check(&root),
         "goals" => goals(&root),
+        "reach" => {
+            goals::reading_list(&root, &std::env::args().nth(2).unwrap_or_default()).map(|list| print!("{list}"))
+        }
         "trace" => trace::run(&root),
-        _ => Err("usage: glexec-rs-audit report | check | goals | trace".to_owned()),
+        _ => Err("usage: glexec-rs-audit report | check | goals | reach PROGRAM | trace".to_owned()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
