@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::environment::{Variable, add, merge, parse_file};
+use super::environment::{Variable, add, layered, parse_file};
 use super::{Input, Request};
 use crate::files::component::Component;
 use crate::ground::argv::{Arguments, decimal};
@@ -206,7 +206,7 @@ pub fn parse(mut arguments: Arguments) -> Outcome<Options> {
         None => Vec::new(),
         Some(file) => parse_file(&read_bounded(&file)?)?,
     };
-    request.environment = merge([&[], &from_file, &set]);
+    request.environment = layered([&[], &from_file, &set]);
     Ok(Options { request, json, verbose })
 }
 

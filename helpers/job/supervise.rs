@@ -37,7 +37,8 @@ pub struct Supervisor {
 
 /// A process as long as it runs, and how it ended afterwards.
 ///
-/// It is watched by its own descriptor: where another thread does not block SIGCHLD, that signal never gets into the queue.
+/// It is watched by its own descriptor: where another thread does not block SIGCHLD, that signal never gets into the
+/// queue.
 enum Started {
     Runs(OwnedFd),
     Ended(WaitStatus),
@@ -121,8 +122,8 @@ impl Supervisor {
                 Err(Errno::CHILD) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
-                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that was given
-                // to another process after an end does not change that end.
+                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that
+                // was given to another process after an end does not change that end.
                 Ok(Some((pid, status))) => {
                     if let Some(known @ Started::Runs(_)) = self.started.get_mut(&pid)
                         && (status.exited() || status.signaled())
