@@ -111,8 +111,8 @@ struct Row(&'static str, Goes);
 
 /// All options.
 const OPTIONS: [Row; 17] = [
-    Row("--input", Goes::Repeated("FILE", |given, text| Ok(given.request.inputs.push(input(text)?)))),
-    Row("--env", Goes::Repeated("NAME=VALUE", |given, text| add(&mut given.variables, Variable::new(text)?))),
+    Row("--input", Goes::Repeated("FILE", Given::add_input)),
+    Row("--env", Goes::Repeated("NAME=VALUE", Given::add_variable)),
     Row("--env-file", Goes::Path(|given| &mut given.env_file)),
     Row("--stdin", Goes::Path(|given| &mut given.request.stdin)),
     Row("--stdout", Goes::Path(|given| &mut given.request.stdout)),
@@ -199,6 +199,15 @@ impl Given {
             Goes::Repeated(kind, add) => add(self, arguments.take(&format!("{kind} of {name}"))?)?,
         }
         Ok(())
+    }
+
+    fn add_input(&mut self, text: Vec<u8>) -> Outcome {
+        self.request.inputs.push(input(text)?);
+        Ok(())
+    }
+
+    fn add_variable(&mut self, text: Vec<u8>) -> Outcome {
+        add(&mut self.variables, Variable::new(text)?)
     }
 
     /// Whether the options go together.
