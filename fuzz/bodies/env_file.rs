@@ -1,7 +1,7 @@
 //! `--env-file` of `condor_glexec_job`.
 
 use super::assert_fit_to_be_shown;
-use glexec_rs::job::environment::{Variable, merge, parse_file};
+use glexec_rs::job::environment::{Variable, layered, parse_file};
 use std::collections::BTreeMap;
 
 /// The input is the file.
@@ -44,11 +44,11 @@ fn layers(variables: &[Variable]) {
     let (second, third) = rest.split_at(rest.len() / 2);
     let doubled: Vec<Variable> =
         first.iter().map(|variable| Variable::new([variable.name(), b"=later"].concat()).expect("a name")).collect();
-    let merged = merge([first, second, &[third, &doubled].concat()]);
+    let together = layered([first, second, &[third, &doubled].concat()]);
     let mut expected: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
     for variable in variables.iter().chain(&doubled) {
         expected.insert(variable.name(), variable.entry());
     }
-    assert_eq!(merged.len(), expected.len());
-    assert!(merged.iter().all(|variable| expected.get(variable.name()) == Some(&variable.entry())));
+    assert_eq!(together.len(), expected.len());
+    assert!(together.iter().all(|variable| expected.get(variable.name()) == Some(&variable.entry())));
 }

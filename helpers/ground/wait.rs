@@ -22,6 +22,12 @@ pub fn pause(duration: Duration) {
     }
 }
 
+/// The moment when `patience` is used up.
+pub fn later(patience: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(patience).unwrap_or(now)
+}
+
 /// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds,
 /// unless it is called again before; with zero no more.
 pub fn end_after(patience: Duration) {

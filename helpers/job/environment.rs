@@ -67,7 +67,7 @@ impl Variable {
 ///
 /// # Errors
 /// Usage.
-pub fn add(variables: &mut Vec<Variable>, variable: Variable) -> Outcome {
+pub(super) fn add(variables: &mut Vec<Variable>, variable: Variable) -> Outcome {
     if variables.iter().any(|other| other.name() == variable.name()) {
         return Err(twice(&variable));
     }
@@ -80,8 +80,8 @@ fn twice(variable: &Variable) -> Failure {
 }
 
 /// Reads an environment file: one `NAME=VALUE` after the other, each ended by a NUL (as `env -0` writes them and
-/// `/proc/<pid>/environ` shows them) if there is a NUL in the file, else by a newline. Nothing is special: no quotes, comments,
-/// blank lines or continuations.
+/// `/proc/<pid>/environ` shows them) if there is a NUL in the file, else by a newline. Nothing is special: no quotes,
+/// comments, blank lines or continuations.
 ///
 /// # Errors
 /// Usage, when an entry is none, a name comes twice, the last entry is not ended, or there are too many.
@@ -113,19 +113,19 @@ pub fn parse_file(text: &[u8]) -> Outcome<Vec<Variable>> {
 }
 
 /// All of `layers` in one, where a later layer wins over an earlier one.
-pub fn merge(layers: [&[Variable]; 3]) -> Vec<Variable> {
+pub fn layered(layers: [&[Variable]; 3]) -> Vec<Variable> {
     let mut names = BTreeSet::new();
-    let mut merged: Vec<Variable> = Vec::new();
+    let mut layered: Vec<Variable> = Vec::new();
     for variable in layers.into_iter().rev().flatten() {
         if names.insert(variable.name().to_vec()) {
-            merged.push(variable.clone());
+            layered.push(variable.clone());
         }
     }
-    merged
+    layered
 }
 
-/// Writes an environment in HTCondor's "V2 raw" syntax, with the final NUL: entries separated by blanks, with single quotes around
-/// one that holds white space or a single quote, which is doubled.
+/// Writes an environment in HTCondor's "V2 raw" syntax, with the final NUL: entries separated by blanks, with single
+/// quotes around one that holds white space or a single quote, which is doubled.
 pub fn encode(variables: &[Variable]) -> Vec<u8> {
     let mut text = Vec::new();
     for variable in variables {
@@ -152,7 +152,7 @@ pub fn encode(variables: &[Variable]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Variable, add, encode, merge, parse_file};
+    use super::{Variable, add, encode, layered, parse_file};
     use crate::target::environment::decode;
 
     fn entries(variables: &[Variable]) -> Vec<&[u8]> {
@@ -196,8 +196,8 @@ mod tests {
     #[test]
     fn later_layers_win() {
         let layer = |text: &[u8]| parse_file(text).unwrap();
-        let merged = merge([&layer(b"A=1\nB=1\n"), &layer(b"B=2\nC=2\n"), &layer(b"C=3\n")]);
-        let mut all = entries(&merged);
+        let layered = layered([&layer(b"A=1\nB=1\n"), &layer(b"B=2\nC=2\n"), &layer(b"C=3\n")]);
+        let mut all = entries(&layered);
         all.sort_unstable();
         assert_eq!(all, [&b"A=1"[..], b"B=2", b"C=3"]);
     }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::environment::{Variable, add, merge, parse_file};
+use super::environment::{Variable, add, layered, parse_file};
 use super::{Input, Request};
 use crate::files::component::Component;
 use crate::ground::argv::{Arguments, decimal};
@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
 /// What `--help` prints.
-pub const HELP: &str = "\
+pub(super) const HELP: &str = "\
 usage: condor_glexec_job [OPTIONS] -- COMMAND [ARGS...]
 
 Runs one job as the account that its proxy maps to, as HTCondor's Starter and ProcD do: hands a sandbox over, starts
@@ -94,44 +94,138 @@ pub enum Destination {
     File(PathBuf),
 }
 
-/// Options that may be given once, as they came.
-#[derive(Default)]
-struct Single {
-    env_file: Option<Vec<u8>>,
-    stdin: Option<Vec<u8>>,
-    stdout: Option<Vec<u8>>,
-    stderr: Option<Vec<u8>>,
-    proxy: Option<Vec<u8>>,
-    switcher: Option<Vec<u8>>,
-    sandbox: Option<Vec<u8>>,
-    execute: Option<Vec<u8>>,
-    output: Option<Vec<u8>>,
-    time_limit: Option<Vec<u8>>,
-    grace: Option<Vec<u8>>,
-    retries: Option<Vec<u8>>,
-    delay: Option<Vec<u8>>,
-    json: Option<Vec<u8>>,
+/// What becomes of an option on the command line.
+enum Goes {
+    /// It stands alone.
+    Flag(fn(&mut Given)),
+    /// A path follows, which goes here.
+    Path(fn(&mut Given) -> &mut Option<PathBuf>),
+    /// A number in these bounds follows.
+    Number(RangeInclusive<u32>, fn(&mut Given, u32)),
+    /// It may come again and again, each time with an argument of this kind.
+    Repeated(&'static str, fn(&mut Given, Vec<u8>) -> Outcome),
 }
 
-impl Single {
-    fn slot(&mut self, option: &[u8]) -> Option<&mut Option<Vec<u8>>> {
-        Some(match option {
-            b"--env-file" => &mut self.env_file,
-            b"--stdin" => &mut self.stdin,
-            b"--stdout" => &mut self.stdout,
-            b"--stderr" => &mut self.stderr,
-            b"--proxy" => &mut self.proxy,
-            b"--switcher" => &mut self.switcher,
-            b"--sandbox" => &mut self.sandbox,
-            b"--execute" => &mut self.execute,
-            b"--output" => &mut self.output,
-            b"--time-limit" => &mut self.time_limit,
-            b"--grace" => &mut self.grace,
-            b"--retries" => &mut self.retries,
-            b"--delay" => &mut self.delay,
-            b"--json" => &mut self.json,
-            _ => return None,
-        })
+/// One option.
+struct Row(&'static str, Goes);
+
+/// All options.
+const OPTIONS: [Row; 17] = [
+    Row("--input", Goes::Repeated("FILE", Given::add_input)),
+    Row("--env", Goes::Repeated("NAME=VALUE", Given::add_variable)),
+    Row("--env-file", Goes::Path(|given| &mut given.env_file)),
+    Row("--stdin", Goes::Path(|given| &mut given.request.stdin)),
+    Row("--stdout", Goes::Path(|given| &mut given.request.stdout)),
+    Row("--stderr", Goes::Path(|given| &mut given.request.stderr)),
+    Row("--proxy", Goes::Path(|given| &mut given.request.proxy)),
+    Row("--switcher", Goes::Path(|given| &mut given.request.switcher)),
+    Row("--sandbox", Goes::Path(|given| &mut given.request.sandbox)),
+    Row("--execute", Goes::Path(|given| &mut given.request.execute)),
+    Row("--output", Goes::Path(|given| &mut given.request.output)),
+    Row(
+        "--time-limit",
+        Goes::Number(1..=limits::JOB_SECONDS, |given, limit| given.request.time_limit = Some(seconds(limit))),
+    ),
+    Row("--grace", Goes::Number(0..=limits::JOB_SECONDS, |given, grace| given.request.grace = seconds(grace))),
+    Row("--retries", Goes::Number(0..=limits::RETRIES, |given, retries| given.request.retries = retries)),
+    Row("--delay", Goes::Number(0..=limits::RETRY_DELAY_SECONDS, |given, delay| given.request.delay = delay)),
+    Row("--json", Goes::Path(|given| &mut given.json)),
+    Row("--verbose", Goes::Flag(|given| given.verbose = true)),
+];
+
+/// What has been given so far, in place of what holds otherwise.
+struct Given {
+    request: Request,
+    env_file: Option<PathBuf>,
+    variables: Vec<Variable>,
+    json: Option<PathBuf>,
+    verbose: bool,
+}
+
+impl Given {
+    fn nothing() -> Self {
+        let request = Request {
+            helpers: PathBuf::new(),
+            switcher: None,
+            proxy: None,
+            sandbox: None,
+            execute: None,
+            output: None,
+            inputs: Vec::new(),
+            environment: Vec::new(),
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            time_limit: None,
+            grace: seconds(GRACE),
+            retries: RETRIES,
+            delay: DELAY,
+            command: Vec::new(),
+        };
+        Given { request, env_file: None, variables: Vec::new(), json: None, verbose: false }
+    }
+
+    /// Takes all options, up to the `--` that stands before the command.
+    fn take_all(&mut self, arguments: &mut Arguments) -> Outcome {
+        let mut seen = Vec::new();
+        loop {
+            let word = arguments.take("-- COMMAND")?;
+            if word == b"--" {
+                return Ok(());
+            }
+            let Some(Row(name, goes)) = OPTIONS.iter().find(|Row(name, _)| name.as_bytes() == word) else {
+                return Err(Failure::usage(format_args!(
+                    "{} is not an option; -- has to stand before the command",
+                    Escaped(&word)
+                )));
+            };
+            if !matches!(goes, Goes::Repeated(..)) {
+                if seen.contains(name) {
+                    return Err(Failure::usage(format_args!("{} is given twice", Escaped(&word))));
+                }
+                seen.push(*name);
+            }
+            self.take(name, goes, arguments)?;
+        }
+    }
+
+    /// Takes one option's argument, if it has one.
+    fn take(&mut self, name: &str, goes: &Goes, arguments: &mut Arguments) -> Outcome {
+        let mut argument = || arguments.take(&format!("of {}", Escaped(name.as_bytes())));
+        match goes {
+            Goes::Flag(set) => set(self),
+            Goes::Path(place) => *place(self) = Some(path(name, argument()?)?),
+            Goes::Number(range, set) => set(self, number(name, &argument()?, range)?),
+            Goes::Repeated(kind, add) => add(self, arguments.take(&format!("{kind} of {name}"))?)?,
+        }
+        Ok(())
+    }
+
+    fn add_input(&mut self, text: Vec<u8>) -> Outcome {
+        self.request.inputs.push(input(text)?);
+        Ok(())
+    }
+
+    fn add_variable(&mut self, text: Vec<u8>) -> Outcome {
+        add(&mut self.variables, Variable::new(text)?)
+    }
+
+    /// Whether the options go together.
+    fn check(&self) -> Outcome {
+        let request = &self.request;
+        if request.command.first().is_none_or(Vec::is_empty) {
+            return Err(Failure::usage("the command is missing behind --"));
+        }
+        if request.inputs.len() > limits::INPUTS {
+            return Err(Failure::usage(format_args!("more than {} input files; use --sandbox", limits::INPUTS)));
+        }
+        if request.switcher.is_some() && request.proxy.is_none() {
+            return Err(Failure::usage("--switcher needs --proxy: the switcher maps the proxy to an account"));
+        }
+        if request.sandbox.is_some() && request.execute.is_some() {
+            return Err(Failure::usage("--sandbox and --execute exclude each other"));
+        }
+        Ok(())
     }
 }
 
@@ -140,93 +234,29 @@ impl Single {
 /// # Errors
 /// Usage; or when the environment file cannot be read.
 pub fn parse(mut arguments: Arguments) -> Outcome<Options> {
-    let mut single = Single::default();
-    let mut inputs = Vec::new();
-    let mut set = Vec::new();
-    let mut verbose = false;
-    loop {
-        let option = arguments.take("-- COMMAND")?;
-        match option.as_slice() {
-            b"--" => break,
-            b"--verbose" if !verbose => verbose = true,
-            b"--input" => inputs.push(input(arguments.take("FILE of --input")?)?),
-            b"--env" => add(&mut set, Variable::new(arguments.take("NAME=VALUE of --env")?)?)?,
-            other => match single.slot(other) {
-                None if other == b"--verbose" => return Err(twice(other)),
-                None => {
-                    return Err(Failure::usage(format_args!(
-                        "{} is not an option; -- has to stand before the command",
-                        Escaped(other)
-                    )));
-                }
-                Some(Some(_)) => return Err(twice(other)),
-                Some(slot) => *slot = Some(arguments.take(&format!("of {}", Escaped(other)))?),
-            },
-        }
-    }
-    let command = arguments.rest();
-    if command.first().is_none_or(Vec::is_empty) {
-        return Err(Failure::usage("the command is missing behind --"));
-    }
-    if inputs.len() > limits::INPUTS {
-        return Err(Failure::usage(format_args!("more than {} input files; use --sandbox", limits::INPUTS)));
-    }
-    if single.switcher.is_some() && single.proxy.is_none() {
-        return Err(Failure::usage("--switcher needs --proxy: the switcher maps the proxy to an account"));
-    }
-    if single.sandbox.is_some() && single.execute.is_some() {
-        return Err(Failure::usage("--sandbox and --execute exclude each other"));
-    }
-
-    let limit = seconds("--time-limit", &single.time_limit, 1..=limits::JOB_SECONDS)?;
-    let grace = seconds("--grace", &single.grace, 0..=limits::JOB_SECONDS)?.unwrap_or(GRACE);
-    let retries = seconds("--retries", &single.retries, 0..=limits::RETRIES)?.unwrap_or(RETRIES);
-    let delay = seconds("--delay", &single.delay, 0..=limits::RETRY_DELAY_SECONDS)?.unwrap_or(DELAY);
-    let json = path("--json", single.json)?
-        .map(|path| if path.as_os_str() == "-" { Destination::Stdout } else { Destination::File(path) });
-    let mut request = Request {
-        helpers: helpers()?,
-        switcher: path("--switcher", single.switcher)?,
-        proxy: path("--proxy", single.proxy)?,
-        sandbox: path("--sandbox", single.sandbox)?,
-        execute: path("--execute", single.execute)?,
-        output: path("--output", single.output)?,
-        inputs,
-        environment: Vec::new(),
-        stdin: path("--stdin", single.stdin)?,
-        stdout: path("--stdout", single.stdout)?,
-        stderr: path("--stderr", single.stderr)?,
-        time_limit: limit.map(|limit| Duration::from_secs(limit.into())),
-        grace: Duration::from_secs(grace.into()),
-        retries,
-        delay,
-        command,
-    };
-    let from_file = match path("--env-file", single.env_file)? {
-        None => Vec::new(),
-        Some(file) => parse_file(&read_bounded(&file)?)?,
-    };
-    request.environment = merge([&[], &from_file, &set]);
+    let mut given = Given::nothing();
+    given.take_all(&mut arguments)?;
+    given.request.command = arguments.rest();
+    given.check()?;
+    let Given { mut request, env_file, variables, json, verbose } = given;
+    let from_file = env_file.map_or(Ok(Vec::new()), |file| parse_file(&read_bounded(&file)?))?;
+    request.environment = layered([&[], &from_file, &variables]);
+    request.helpers = helpers()?;
+    let json = json.map(|path| if path.as_os_str() == "-" { Destination::Stdout } else { Destination::File(path) });
     Ok(Options { request, json, verbose })
 }
 
-fn twice(option: &[u8]) -> Failure {
-    Failure::usage(format_args!("{} is given twice", Escaped(option)))
-}
-
 /// A path that was given; empty is none.
-fn path(option: &str, value: Option<Vec<u8>>) -> Outcome<Option<PathBuf>> {
-    match value {
-        Some(value) if value.is_empty() || value.len() >= limits::PATH_BYTES => {
-            Err(Failure::usage(format_args!("{option} needs a path of 1 to {} bytes", limits::PATH_BYTES - 1)))
-        }
-        value => Ok(value.map(|value| PathBuf::from(OsString::from_vec(value)))),
+fn path(option: &str, value: Vec<u8>) -> Outcome<PathBuf> {
+    if value.is_empty() || value.len() >= limits::PATH_BYTES {
+        let most = limits::PATH_BYTES - 1;
+        return Err(Failure::usage(format_args!("{option} needs a path of 1 to {most} bytes")));
     }
+    Ok(PathBuf::from(OsString::from_vec(value)))
 }
 
-fn seconds(option: &str, value: &Option<Vec<u8>>, range: RangeInclusive<u32>) -> Outcome<Option<u32>> {
-    let Some(text) = value else { return Ok(None) };
-    decimal(text).filter(|number| range.contains(number)).map(Some).ok_or_else(|| {
+fn number(option: &str, text: &[u8], range: &RangeInclusive<u32>) -> Outcome<u32> {
+    decimal(text).filter(|number| range.contains(number)).ok_or_else(|| {
         Failure::usage(format_args!(
             "{option} is {}; it must be a decimal number from {} to {}",
             Escaped(text),
@@ -234,6 +264,10 @@ fn seconds(option: &str, value: &Option<Vec<u8>>, range: RangeInclusive<u32>) ->
             range.end()
         ))
     })
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
 }
 
 /// `FILE` or `FILE=NAME`, split at the last `=`.
@@ -247,8 +281,7 @@ fn input(argument: Vec<u8>) -> Outcome<Input> {
     let refused = |why: &dyn core::fmt::Display| Failure::usage(format_args!("--input {}: {why}", Escaped(&argument)));
     let name = Component::new(name)
         .map_err(|why| refused(&format_args!("its name in the sandbox is {}, {why}; say FILE=NAME", Escaped(name))))?;
-    let file = path("--input", Some(file))?.ok_or_else(|| refused(&"no file"))?;
-    Ok(Input { file, name })
+    Ok(Input { file: path("--input", file)?, name })
 }
 
 fn read_bounded(file: &std::path::Path) -> Outcome<Vec<u8>> {
@@ -271,7 +304,7 @@ fn helpers() -> Outcome<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use super::{HELP, Options, parse};
+    use super::{HELP, OPTIONS, Options, Row, parse};
     use crate::ground::argv::Arguments;
     use crate::ground::outcome::{Kind, Outcome};
 
@@ -337,27 +370,10 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_in_the_help() {
-        for option in [
-            "--env-file",
-            "--stdin",
-            "--stdout",
-            "--stderr",
-            "--proxy",
-            "--switcher",
-            "--sandbox",
-            "--execute",
-            "--output",
-            "--time-limit",
-            "--grace",
-            "--retries",
-            "--delay",
-            "--json",
-            "--verbose",
-            "--input",
-            "--env ",
-        ] {
-            assert!(HELP.contains(&format!("\n  {option}")), "{option}");
+    fn every_option_is_in_the_help_and_nothing_else() {
+        for Row(name, _) in OPTIONS {
+            assert!(HELP.contains(&format!("\n  {name} ")), "{name}");
         }
+        assert_eq!(HELP.matches("\n  --").count(), OPTIONS.len());
     }
 }

@@ -20,7 +20,7 @@ pub enum Status {
 
 impl Status {
     /// What the kernel says; `None` for a process that has not ended.
-    pub fn of(status: WaitStatus) -> Option<Self> {
+    pub(super) fn of(status: WaitStatus) -> Option<Self> {
         match (status.exit_status(), status.terminating_signal()) {
             (Some(code), _) => u8::try_from(code).ok().map(Status::Exited),
             (_, Some(signal)) => Some(Status::Killed(signal)),
@@ -112,9 +112,9 @@ impl Record {
 
     /// The record as one line of JSON in printable ASCII.
     ///
-    /// `started` is in seconds since 1970, the times of the phases in nanoseconds, counted from there. In paths and texts a backslash is doubled
-    /// and every byte that is not printable ASCII is written as `\xNN` (before JSON's own quoting), so that every byte string has
-    /// exactly one form. What is not known is `null`.
+    /// `started` is in seconds since 1970, the times of the phases in nanoseconds, counted from there. In paths and
+    /// texts a backslash is doubled and every byte that is not printable ASCII is written as `\xNN` (before JSON's own
+    /// quoting), so that every byte string has exactly one form. What is not known is `null`.
     pub fn to_json(&self) -> String {
         let null = || "null".to_owned();
         let path = |bytes: &Option<Vec<u8>>| bytes.as_deref().map_or_else(null, text);

@@ -1,12 +1,12 @@
-//! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a fresh
-//! socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
+//! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a
+//! fresh socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
 
 #![forbid(unsafe_code)]
 
 use super::supervise::Supervisor;
 use crate::ground::limits;
 use crate::ground::pipe::Reader;
-use crate::ground::wait::wait_for;
+use crate::ground::wait::{later, wait_for};
 use crate::protocol::job_channel::HELLO;
 use crate::protocol::socket::{Broken, offer, take};
 use core::time::Duration;
@@ -195,7 +195,8 @@ impl Conversation<'_> {
     }
 }
 
-/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that may be anything, up to a NUL.
+/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that
+/// may be anything, up to a NUL.
 #[derive(Default)]
 pub struct LastWord(Vec<u8>);
 
@@ -216,9 +217,4 @@ impl LastWord {
 /// Receives what is there; descriptors do not arrive, whatever the wrapper sends.
 fn said(socket: BorrowedFd<'_>, room: &mut [u8]) -> Result<usize, Errno> {
     take(socket, room, 0, drop).map(|arrived| arrived.bytes)
-}
-
-fn later(patience: Duration) -> Instant {
-    let now = Instant::now();
-    now.checked_add(patience).unwrap_or(now)
 }

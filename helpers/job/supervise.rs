@@ -25,7 +25,7 @@ use std::time::Instant;
 const STOPPING: [i32; 3] = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP];
 
 /// Watches all children of this process and takes its signals, as long as it lives.
-pub struct Supervisor {
+pub(super) struct Supervisor {
     signals: SignalQueue,
     subreaper_before: Option<Pid>,
     processes_before: Rlimit,
@@ -37,7 +37,8 @@ pub struct Supervisor {
 
 /// A process as long as it runs, and how it ended afterwards.
 ///
-/// It is watched by its own descriptor: where another thread does not block SIGCHLD, that signal never gets into the queue.
+/// It is watched by its own descriptor: where another thread does not block SIGCHLD, that signal never gets into the
+/// queue.
 enum Started {
     Runs(OwnedFd),
     Ended(WaitStatus),
@@ -48,7 +49,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When this process has children already: they could not be told from the job's.
-    pub fn new() -> Outcome<Self> {
+    pub(super) fn new() -> Outcome<Self> {
         let none_yet = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
         if !matches!(waitid(WaitId::All, none_yet), Err(Errno::CHILD)) {
             return Err(Failure::permanent(
@@ -72,7 +73,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(&mut self, mut command: Command, directory: BorrowedFd<'_>, leader: Leader) -> Outcome<Pid> {
+    pub(super) fn start(&mut self, mut command: Command, directory: BorrowedFd<'_>, leader: Leader) -> Outcome<Pid> {
         let program = command.get_program().to_owned();
         let failed = || format!("cannot start {}", Escaped(program.as_encoded_bytes()));
         let processes = (leader == Leader::Session).then(|| left_for_job(self.processes_before));
@@ -88,7 +89,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn wait(&mut self, descriptors: &[(BorrowedFd<'_>, PollFlags)], until: Option<Instant>) -> Outcome {
+    pub(super) fn wait(&mut self, descriptors: &[(BorrowedFd<'_>, PollFlags)], until: Option<Instant>) -> Outcome {
         let failed = || "cannot wait for the job";
         let timeout = until
             .map(|until| Timespec::try_from(until.saturating_duration_since(Instant::now())))
@@ -121,8 +122,8 @@ impl Supervisor {
                 Err(Errno::CHILD) => return Ok(true),
                 Err(Errno::INTR) => {}
                 Err(error) => return Err(error).or_fail(|| "cannot wait for the job's processes"),
-                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that was given
-                // to another process after an end does not change that end.
+                // A child that has made this process its tracer (PTRACE_TRACEME) reports stops, too; and a number that
+                // was given to another process after an end does not change that end.
                 Ok(Some((pid, status))) => {
                     if let Some(known @ Started::Runs(_)) = self.started.get_mut(&pid)
                         && (status.exited() || status.signaled())
@@ -135,7 +136,7 @@ impl Supervisor {
     }
 
     /// How a process that was started here ended; `None` as long as it runs.
-    pub fn status(&self, pid: Pid) -> Option<WaitStatus> {
+    pub(super) fn status(&self, pid: Pid) -> Option<WaitStatus> {
         match self.started.get(&pid) {
             Some(Started::Ended(status)) => Some(*status),
             _ => None,
@@ -143,12 +144,12 @@ impl Supervisor {
     }
 
     /// The first signal that asked for an early end, if one has come.
-    pub fn stopped_by(&self) -> Option<i32> {
+    pub(super) fn stopped_by(&self) -> Option<i32> {
         self.stopped_by.first().copied()
     }
 
     /// Whether one has come again.
-    pub fn stopped_again(&self) -> bool {
+    pub(super) fn stopped_again(&self) -> bool {
         self.stopped_by.len() > 1
     }
 
@@ -156,7 +157,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn wait_for_none(&mut self, until: Instant) -> Outcome<bool> {
+    pub(super) fn wait_for_none(&mut self, until: Instant) -> Outcome<bool> {
         while !self.reap()? {
             let now = Instant::now();
             if now >= until {
@@ -173,7 +174,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn call(&mut self, mut command: Command, directory: BorrowedFd<'_>, on_stop: OnStop) -> Outcome<Called> {
+    pub(super) fn call(&mut self, mut command: Command, directory: BorrowedFd<'_>, on_stop: OnStop) -> Outcome<Called> {
         let (mut answer, answer_to) = Reader::new(limits::RECORD_BYTES)?;
         // A helper that sees a terminal shows its progress there; otherwise what it says becomes part of our report.
         let watched = std::io::stderr().is_terminal();
@@ -222,7 +223,7 @@ fn left_for_job(before: Rlimit) -> Rlimit {
 
 /// What a stopping signal means for a helper that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnStop {
+pub(super) enum OnStop {
     /// It is to end, too.
     PassOn,
     /// It has to finish.
@@ -230,13 +231,13 @@ pub enum OnStop {
 }
 
 /// A helper that has ended.
-pub struct Called {
+pub(super) struct Called {
     /// How.
-    pub status: WaitStatus,
+    pub(super) status: WaitStatus,
     /// The beginning of what it wrote on stdout.
-    pub answer: Vec<u8>,
+    pub(super) answer: Vec<u8>,
     /// The beginning of what it wrote on stderr, unless that is a terminal.
-    pub said: Vec<u8>,
+    pub(super) said: Vec<u8>,
 }
 
 #[cfg(test)]

@@ -1,0 +1,100 @@
+//! How the helpers are called, and what is made of their answers.
+
+#![forbid(unsafe_code)]
+
+use super::Life;
+use crate::ground::escape::Escaped;
+use crate::ground::outcome::{Failure, Outcome};
+use crate::ground::program::Program;
+use crate::job::record::{Status, figures};
+use crate::job::request::News;
+use crate::job::shown::readable;
+use crate::job::supervise::{Called, OnStop};
+use rustix::process::{Pid, Signal};
+use std::ffi::{OsStr, OsString};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Command;
+
+impl Life<'_> {
+    /// A command that starts one of the helpers. Like the Starter's, it has our environment; they pass on what is for
+    /// switchers.
+    pub(super) fn helper(&self, program: Program) -> Command {
+        Command::new(self.request.helpers.join(program.name()))
+    }
+
+    /// Calls setup or cleanup and gives the figures of the copy.
+    pub(super) fn copy(&mut self, program: Program, on_stop: OnStop) -> Outcome<Option<String>> {
+        let mut command = self.helper(program);
+        command.arg("--json").args(self.arguments(self.workspace.proxy.bytes(), &[&self.workspace.path()]));
+        let called = self.supervisor.call(command, self.workspace.home.as_fd(), on_stop)?;
+        self.check(program, &called)?;
+        Ok(figures(&called.answer))
+    }
+
+    /// `G <proxy> <others> R D`, as nearly all helpers are called.
+    fn arguments(&self, proxy: &[u8], others: &[&[u8]]) -> Vec<OsString> {
+        let numbers = [self.request.retries.to_string(), self.request.delay.to_string()];
+        let leading = [self.record.switcher.as_slice(), proxy].into_iter().chain(others.iter().copied());
+        leading
+            .chain(numbers.iter().map(String::as_bytes))
+            .map(|argument| OsStr::from_bytes(argument).to_owned())
+            .collect()
+    }
+
+    /// A helper's failure as ours. What it says on success is passed on.
+    fn check(&mut self, program: Program, called: &Called) -> Outcome {
+        let prefix = format!("{}: ", program.name());
+        let said = called.said.trim_ascii_end();
+        let said = readable(said.strip_prefix(prefix.as_bytes()).unwrap_or(said));
+        let how = match Status::of(called.status) {
+            Some(Status::Exited(0)) => {
+                if !said.is_empty() {
+                    (self.tell)(News::Notice(&format!("{prefix}{said}")));
+                }
+                return Ok(());
+            }
+            Some(Status::Exited(code)) => format!("exit code {code}"),
+            Some(Status::Killed(signal)) => format!("signal {signal}"),
+            None => "an unknown state".to_owned(),
+        };
+        let reason = if said.is_empty() { String::new() } else { format!(": {said}") };
+        Err(Failure::permanent(format_args!("{} ended with {how}{reason}", program.name())))
+    }
+
+    /// Signals one process of the job, or its whole family.
+    pub(super) fn kill(&mut self, mode: &[&str], pid: Pid, signal: Signal) -> Outcome {
+        let proxy = [self.workspace.parked_path(), b"/".to_vec(), self.workspace.proxy.bytes().to_vec()].concat();
+        let (pid, signal) = (pid.as_raw_nonzero().to_string(), signal.as_raw().to_string());
+        let mut command = self.helper(Program::Kill);
+        command.args(mode).args(self.arguments(&proxy, &[pid.as_bytes(), signal.as_bytes()]));
+        let called = self.supervisor.call(command, self.workspace.home.as_fd(), OnStop::Finish)?;
+        self.check(Program::Kill, &called)
+    }
+
+    /// Calls cleanup, and again if it fails, as the Starter does.
+    pub(super) fn take_back(&mut self) -> Outcome {
+        let called = self.copy(Program::Cleanup, OnStop::Finish).or_else(|first| {
+            (self.tell)(News::Notice(&format!("{first}; trying again")));
+            self.copy(Program::Cleanup, OnStop::Finish)
+        });
+        self.record.cleanup = called.map_err(|second| self.not_taken_back(&second))?;
+        Ok(())
+    }
+
+    /// Where everything is when cleanup has failed, and what to do about it.
+    fn not_taken_back(&self, why: &Failure) -> Failure {
+        let (sandbox, parked) = (self.workspace.path(), self.workspace.parked_path());
+        Failure::permanent(format_args!(
+            "{why}. Nothing is lost: the job's files are in {} (the pilot's own directory is {}). Remove the cause, then \
+             call in that directory: condor_glexec_cleanup {} {} {} {} {}",
+            Escaped(&sandbox),
+            Escaped(&parked),
+            Escaped(&self.record.switcher),
+            self.workspace.proxy,
+            Escaped(&sandbox),
+            self.request.retries,
+            self.request.delay,
+        ))
+    }
+}

@@ -1,0 +1,112 @@
+//! The start of the job, again while the switcher's refusal may pass.
+
+#![forbid(unsafe_code)]
+
+use super::Life;
+use crate::ground::child::Leader;
+use crate::ground::escape::Escaped;
+use crate::ground::limits;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::pipe::Reader;
+use crate::ground::program::Program;
+use crate::ground::wait::later;
+use crate::job::record::Status;
+use crate::job::request::News;
+use crate::job::shown::readable;
+use crate::job::starter::{Conversation, Unstarted};
+use core::time::Duration;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::Pid;
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::process::Stdio;
+use std::time::Instant;
+
+/// The switcher's exit codes for a refusal that may pass.
+const TRANSIENT: [u8; 2] = [202, 203];
+
+impl Life<'_> {
+    /// Starts the job. While the switcher answers 202 or 203, it is tried again.
+    pub(super) fn launch(&mut self) -> Outcome<Pid> {
+        let mut tries_left = self.request.retries;
+        loop {
+            self.step("start", &format!("starting {}", Escaped(self.request.command.first().map_or(b"", |name| name))));
+            self.require_no_stop()?;
+            let (unstarted, printed) = match self.try_launch()? {
+                Ok(root) => return Ok(root),
+                Err(unstarted) => unstarted,
+            };
+            let may_pass = may_pass(&unstarted);
+            let failure = failure(unstarted, &printed);
+            if !may_pass || tries_left == 0 {
+                return Err(failure);
+            }
+            tries_left = tries_left.saturating_sub(1);
+            (self.tell)(News::Step(&format!("{failure}; trying again")));
+            self.pause(later(Duration::from_secs(self.request.delay.into())))?;
+        }
+    }
+
+    /// Does nothing for a while, unless a signal comes.
+    fn pause(&mut self, until: Instant) -> Outcome {
+        while self.supervisor.stopped_by().is_none() && Instant::now() < until {
+            self.supervisor.wait(&[], Some(until))?;
+        }
+        self.require_no_stop()
+    }
+
+    fn require_no_stop(&self) -> Outcome {
+        self.supervisor.stopped_by().map_or(Ok(()), |_| Err(failure(Unstarted::Stopped, b"")))
+    }
+
+    /// Calls run as the Starter does. The inner error is why there is no job, with what was printed.
+    fn try_launch(&mut self) -> Outcome<Result<Pid, (Unstarted, Vec<u8>)>> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+            .or_fail(|| "cannot make a socket pair")?;
+        let (mut printed, printed_to) = Reader::new(limits::REPORT_BYTES)?;
+        let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
+        let mut command = self.helper(Program::Run);
+        command
+            .arg(OsStr::from_bytes(&self.record.switcher))
+            .arg(OsStr::from_bytes(self.workspace.proxy.bytes()))
+            .arg(OsStr::from_bytes(&self.workspace.path()))
+            .arg(self.request.helpers.join(Program::JobWrapper.name()))
+            .args(["-", "-", "-"])
+            .args(self.request.command.iter().map(|argument| OsStr::from_bytes(argument)))
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::from(printed_to))
+            .stderr(Stdio::from(errors_to));
+        let root = self.supervisor.start(command, self.workspace.home.as_fd(), Leader::Session)?;
+        let mut channel = Conversation { supervisor: &mut self.supervisor, root, printed: &mut printed };
+        let started = channel.start_job(ours, &self.environment, &self.streams);
+        printed.read();
+        Ok(started.map(|()| root).map_err(|unstarted| (unstarted, printed.kept)))
+    }
+}
+
+fn may_pass(unstarted: &Unstarted) -> bool {
+    let Unstarted::Refused(status) = unstarted else { return false };
+    matches!(Status::of(*status), Some(Status::Exited(code)) if TRANSIENT.contains(&code))
+}
+
+/// Why there is no job, with what was printed meanwhile.
+fn failure(unstarted: Unstarted, printed: &[u8]) -> Failure {
+    let said = match printed.trim_ascii() {
+        [] => String::new(),
+        text => format!("; it said: {}", readable(text)),
+    };
+    Failure::permanent(match unstarted {
+        Unstarted::Refused(status) => match Status::of(status) {
+            Some(Status::Exited(code)) => format!("the switcher ended with {code} before the job was started{said}"),
+            Some(Status::Killed(signal)) => {
+                format!("signal {signal} ended the switcher before the job was started{said}")
+            }
+            None => format!("the switcher ended before the job was started{said}"),
+        },
+        Unstarted::Wrapper(text) => format!("the job could not be started: {}", readable(&text)),
+        Unstarted::Stopped => "a signal came before the job was started".to_owned(),
+        Unstarted::Late => format!("the switcher or the job wrapper did not answer in time{said}"),
+        Unstarted::Broken(what) => format!("the job could not be started: {what}{said}"),
+    })
+}

@@ -1,0 +1,20 @@
+//! What others have said or named, as it may stand in a line of ours.
+
+#![forbid(unsafe_code)]
+
+use crate::ground::escape::Escaped;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+/// A path of the caller's.
+pub(super) fn shown(path: &Path) -> Escaped<'_> {
+    Escaped(path.as_os_str().as_bytes())
+}
+
+/// A line of text that is printable as it is, or escaped otherwise.
+pub(super) fn readable(text: &[u8]) -> String {
+    match core::str::from_utf8(text) {
+        Ok(line) if line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => line.to_owned(),
+        _ => Escaped(text).to_string(),
+    }
+}
