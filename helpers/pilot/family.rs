@@ -302,7 +302,7 @@ pub fn end(
 
 #[cfg(test)]
 mod tests {
-    use super::{Identity, Process, descendants, end, every_process, parse};
+    use super::{Identity, Process, descendants, end, every_process, hold, look_at, parse};
     use crate::ground::outcome::{Failure, Outcome};
     use crate::sys::pidfd_signal;
     use rustix::fs::{CWD, Mode, OFlags, openat};
@@ -388,6 +388,25 @@ mod tests {
         let all = every_process(proc().as_fd(), |_| Ok(())).unwrap();
         let this = all.iter().find(|process| process.identity.pid == std::process::id()).unwrap();
         assert!(this.parent == 0 || all.iter().any(|process| process.identity.pid == this.parent));
+    }
+
+    #[test]
+    fn only_the_process_that_was_looked_at_is_held() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let is_held = |process: &Process| hold(proc().as_fd(), process).unwrap().is_some();
+        let process = look_at(proc().as_fd(), child.id()).unwrap().unwrap();
+        let running = is_held(&process);
+        // Its number was another process's when that was looked at.
+        let Identity { pid, start } = process.identity;
+        let another = is_held(&Process { identity: Identity { pid, start: start - 1 }, ..process });
+        // It has ended, and its number may be given away at any moment.
+        child.kill().unwrap();
+        while look_at(proc().as_fd(), pid).unwrap().unwrap().lives() {
+            std::thread::yield_now();
+        }
+        let ended = is_held(&process);
+        child.wait().unwrap();
+        assert_eq!((running, another, ended, is_held(&process)), (true, false, false, false));
     }
 
     #[test]

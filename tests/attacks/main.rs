@@ -6,6 +6,11 @@ mod cleanup;
 #[path = "../common/mod.rs"]
 mod common;
 mod kill;
+#[cfg(target_arch = "x86_64")]
+mod meetings;
 mod run;
 mod setup;
+#[cfg(target_arch = "x86_64")]
+#[path = "../common/tracing.rs"]
+mod tracing;
 mod update_proxy;

@@ -8,6 +8,8 @@ mod absent_calls;
 #[path = "../common/mod.rs"]
 mod common;
 #[cfg(target_arch = "x86_64")]
+mod domains;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod phases;

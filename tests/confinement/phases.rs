@@ -12,14 +12,15 @@ use std::os::unix::fs::MetadataExt;
 
 /// The helpers that confine themselves, by their operations.
 #[derive(Clone, Copy, Debug)]
-enum Helper {
+pub enum Helper {
     Setup,
     Cleanup,
     Kill,
     UpdateProxy,
 }
 
-const PHASES: [(Helper, Side); 8] = [
+/// Every side of every one of them.
+pub const PHASES: [(Helper, Side); 8] = [
     (Helper::Setup, Side::Pilot),
     (Helper::Setup, Side::Target),
     (Helper::Cleanup, Side::Pilot),
@@ -32,7 +33,7 @@ const PHASES: [(Helper, Side); 8] = [
 
 impl Helper {
     /// A call that succeeds.
-    fn call(self, site: &Site, sandbox: &Sandbox, to_kill: &Sleeper) -> Call {
+    pub fn call(self, site: &Site, sandbox: &Sandbox, to_kill: &Sleeper) -> Call {
         match self {
             Helper::Setup => site.setup(sandbox),
             Helper::Cleanup => site.cleanup(sandbox),
@@ -45,7 +46,7 @@ impl Helper {
     }
 
     /// A sandbox that this helper can work on.
-    fn sandbox(self, site: &Site) -> Sandbox {
+    pub fn sandbox(self, site: &Site) -> Sandbox {
         match self {
             Helper::Setup => site.sandbox(),
             _ => site.handed_over(),
@@ -53,15 +54,16 @@ impl Helper {
     }
 }
 
-fn foreign(number: c_long, arguments: [u64; 6]) -> Foreign {
-    Foreign { number, arguments, text: None }
+/// A call without texts.
+pub fn foreign(number: c_long, arguments: [u64; 6]) -> Foreign {
+    Foreign { number, arguments, texts: Vec::new() }
 }
 
 /// Calls that no profile has, or not with these arguments.
 fn forbidden() -> Vec<(&'static str, Foreign)> {
     let here = libc::AT_FDCWD as u64;
-    let with = |number, index, text: &'static [u8], arguments| Foreign {
-        text: Some((index, text)),
+    let with = |number, index, text: &[u8], arguments| Foreign {
+        texts: vec![(index, text.to_vec())],
         ..foreign(number, arguments)
     };
     vec![
@@ -135,12 +137,12 @@ fn what_a_profile_allows_landlock_keeps_inside() {
     for (helper, side) in PHASES {
         let reading = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
         let outside = Foreign {
-            text: Some((1, b"/etc/passwd\0")),
+            texts: vec![(1, b"/etc/passwd\0".to_vec())],
             ..foreign(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, reading, 0, 0, 0])
         };
         let creating = (libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC) as u64;
         let planted = Foreign {
-            text: Some((1, b"/tmp/glexec-rs-tests.planted\0")),
+            texts: vec![(1, b"/tmp/glexec-rs-tests.planted\0".to_vec())],
             ..foreign(libc::SYS_openat, [libc::AT_FDCWD as u64, 0, creating, 0o600, 0, 0])
         };
         let abort = foreign(libc::SYS_tkill, [other.pid().into(), libc::SIGABRT as u64, 0, 0, 0, 0]);
@@ -263,7 +265,7 @@ fn a_panic_is_told_from_a_violation() {
 }
 
 /// The sandbox may be anywhere on its way: the next one shall not find it.
-fn forget(site: &Site, sandbox: Sandbox) {
+pub fn forget(site: &Site, sandbox: Sandbox) {
     for path in [&sandbox.path, &sandbox.parked] {
         let _ = std::fs::remove_dir_all(path);
     }

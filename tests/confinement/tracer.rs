@@ -8,14 +8,14 @@ use libc::{c_long, pid_t};
 use std::mem::size_of;
 
 /// A system call that is made in the place of the process's own.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Foreign {
     /// Its number.
     pub number: c_long,
     /// Its arguments.
     pub arguments: [u64; 6],
-    /// Bytes that are put onto the process's stack, if any, and which argument is to point to them.
-    pub text: Option<(usize, &'static [u8])>,
+    /// Bytes that are put onto the process's stack, and which argument is to point to them.
+    pub texts: Vec<(usize, Vec<u8>)>,
 }
 
 /// What became of it.
@@ -73,7 +73,7 @@ pub fn inject(
             }
             (Stage::Armed(armed), Event::Entry(before)) if armed == pid => {
                 look(pid);
-                if let Some(foreign) = foreign {
+                if let Some(foreign) = &foreign {
                     put(before, pid, foreign);
                     own = Some(before);
                     stage = Stage::Replaced(pid);
@@ -104,15 +104,16 @@ pub fn inject(
 }
 
 /// Puts a foreign call in the place of the one that a stopped thread is about to make.
-fn put(mut registers: libc::user_regs_struct, pid: pid_t, foreign: Foreign) {
+fn put(mut registers: libc::user_regs_struct, pid: pid_t, foreign: &Foreign) {
     let mut arguments = foreign.arguments;
-    if let Some((index, text)) = foreign.text {
-        let place = (registers.rsp - BELOW_STACK) & !7;
-        arguments[index] = place;
-        for (offset, piece) in text.chunks(size_of::<u64>()).enumerate() {
+    let mut place = (registers.rsp - BELOW_STACK) & !7;
+    for (index, text) in &foreign.texts {
+        arguments[*index] = place;
+        for piece in text.chunks(size_of::<u64>()) {
             let mut word = [0; size_of::<u64>()];
             word[..piece.len()].copy_from_slice(piece);
-            put_word(pid, place + (offset * size_of::<u64>()) as u64, u64::from_ne_bytes(word));
+            put_word(pid, place, u64::from_ne_bytes(word));
+            place += size_of::<u64>() as u64;
         }
     }
     registers.orig_rax = foreign.number as u64;

@@ -3,8 +3,9 @@
 
 #![forbid(unsafe_code)]
 
-use crate::common::raw::{GREETING, Place, Raw, enter, records};
+use crate::common::raw::{GREETING, Place, Raw, enter, records, totals};
 use crate::common::{GREG, MALLORY, PILOT, Site, Sleeper, finish, put_file};
+use crate::target::entries_at_end;
 use glexec_rs::files::metadata::Metadata;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -150,5 +151,35 @@ fn c11_the_peer_undoes_a_setup_whose_records_are_none() {
         });
         assert!(why.contains("broke the protocol"), "{why}");
         assert_eq!(std::fs::read_dir(&site.execute).unwrap().count(), 0);
+    }
+}
+
+/// Between its last entry and the commit the job may put another directory of its own where the pilot is expected to have put the one that was sent.
+#[test]
+#[ignore = "needs root"]
+fn c9_the_peer_removes_nothing_but_what_it_has_sent() {
+    let site = Site::new();
+    let [sent, other] = ["dir_1", "dir_1.condor"].map(|name| {
+        site.expect_left(name);
+        let directory = site.execute.join(name);
+        std::fs::create_dir(&directory).unwrap();
+        put_file(GREG, &directory.join("kept"), b"kept", 0o644);
+        finish(GREG, &directory, 0o755);
+        directory
+    });
+    let why = refusal(&site, "cleanup", |pilot| {
+        pilot.send(&place(&site.execute, b"dir_1").encode());
+        let entries = loop {
+            let packet = pilot.receive().expect("the end of the tree");
+            if let Some(entries) = entries_at_end(&packet) {
+                break entries;
+            }
+        };
+        pilot.send(&totals(b'A', entries));
+        pilot.send(b"C");
+    });
+    assert!(why.contains("moved elsewhere"), "{why}");
+    for directory in [sent, other] {
+        assert_eq!(std::fs::read(directory.join("kept")).unwrap(), b"kept");
     }
 }

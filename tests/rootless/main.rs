@@ -13,4 +13,5 @@ mod probe;
 #[path = "../common/programs.rs"]
 mod programs;
 mod refusals;
+mod set_id;
 mod terminal;

@@ -1,6 +1,7 @@
 //! What a job might try, each as one function. The probe is this test program itself, copied into the sandbox and started there;
 //! it prints what the kernel answered to each attempt.
 
+use crate::set_id;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_long};
@@ -22,7 +23,7 @@ pub const ARGUMENTS: [&str; 3] = ["--ignored", "acts_as_the_probe", "--nocapture
 const X32: c_long = 0x4000_0000;
 
 /// Bits of a register that the kernel drops when the argument is an `int`.
-const HIGH: c_long = 1 << 32;
+pub const HIGH: c_long = 1 << 32;
 
 /// What the attempts are about.
 pub struct Aim {
@@ -56,10 +57,18 @@ pub fn main() {
         [pid, base, chosen @ ..] => {
             let aim = Aim { pid: pid.parse().unwrap(), base: base.into() };
             println!();
+            let say = |name: &str, answer: io::Result<()>| {
+                let errno = answer.map_or_else(|error| error.raw_os_error().expect("an errno"), |()| 0);
+                println!("attempt {name} {errno}");
+            };
             for (name, attempt) in ATTEMPTS {
                 if chosen.contains(name) || (chosen.is_empty() && !ALONE.contains(name)) {
-                    let errno = attempt(&aim).map_or_else(|error| error.raw_os_error().expect("an errno"), |()| 0);
-                    println!("attempt {name} {errno}");
+                    say(name, attempt(&aim));
+                }
+            }
+            if chosen.is_empty() {
+                for (name, call, mode) in set_id::attempts() {
+                    say(&name, call(mode));
                 }
             }
         }
@@ -98,7 +107,7 @@ fn listen_for_packets(path: &Path) -> OwnedFd {
 }
 
 /// A system call with six arguments.
-fn call(number: c_long, arguments: [c_long; 6]) -> io::Result<c_long> {
+pub fn call(number: c_long, arguments: [c_long; 6]) -> io::Result<c_long> {
     let [a, b, c, d, e, f] = arguments;
     // SAFETY: callers pass numbers, and addresses of values that live through the call.
     let result = unsafe { libc::syscall(number, a, b, c, d, e, f) };
@@ -106,18 +115,18 @@ fn call(number: c_long, arguments: [c_long; 6]) -> io::Result<c_long> {
 }
 
 /// One that returns a number nobody needs.
-fn done(number: c_long, arguments: [c_long; 6]) -> io::Result<()> {
+pub fn done(number: c_long, arguments: [c_long; 6]) -> io::Result<()> {
     call(number, arguments).map(drop)
 }
 
 /// One that returns a descriptor, which is closed.
-fn opened(number: c_long, arguments: [c_long; 6]) -> io::Result<OwnedFd> {
+pub fn opened(number: c_long, arguments: [c_long; 6]) -> io::Result<OwnedFd> {
     let raw = call(number, arguments)?;
     // SAFETY: the kernel has just made it for us.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(raw).unwrap()) })
 }
 
-fn path(path: impl AsRef<Path>) -> CString {
+pub fn path(path: impl AsRef<Path>) -> CString {
     CString::new(path.as_ref().as_os_str().as_bytes()).unwrap()
 }
 
@@ -125,7 +134,7 @@ fn address<T>(value: &T) -> c_long {
     std::ptr::from_ref(value) as c_long
 }
 
-fn text(string: &CString) -> c_long {
+pub fn text(string: &CString) -> c_long {
     string.as_ptr() as c_long
 }
 
@@ -133,12 +142,12 @@ fn read(path: impl AsRef<Path>) -> io::Result<()> {
     File::open(path)?.read(&mut [0; 16]).map(drop)
 }
 
-fn fresh(name: &str) -> PathBuf {
+pub fn fresh(name: &str) -> PathBuf {
     let _ = fs::remove_file(name);
     name.into()
 }
 
-fn at_cwd() -> c_long {
+pub fn at_cwd() -> c_long {
     libc::AT_FDCWD.into()
 }
 
@@ -288,49 +297,6 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     ("x32_tiocsti_by_other_number", |_| ioctl(libc::SYS_ioctl | X32, 1, libc::TIOCSTI as c_long)),
     ("x32_prlimit", |aim| done(libc::SYS_prlimit64 | X32, [aim.pid.into(), 0, 0, 0, 0, 0])),
     ("x32_keyctl", |_| done(libc::SYS_keyctl | X32, [-1, 0, 0, 0, 0, 0])),
-    // Set-id files, which another account could execute outside the domain.
-    ("fchmod_setuid", |_| {
-        let file = File::create(fresh("setid"))?;
-        done(libc::SYS_fchmod, [file.as_raw_fd().into(), 0o4755, 0, 0, 0, 0])
-    }),
-    ("fchmod_setgid_high", |_| {
-        let file = File::create(fresh("setid"))?;
-        done(libc::SYS_fchmod, [file.as_raw_fd().into(), 0o2755 | HIGH, 0, 0, 0, 0])
-    }),
-    ("fchmodat_setuid", |_| {
-        File::create("setid")?;
-        done(libc::SYS_fchmodat, [at_cwd(), text(&path("setid")), 0o4755, 0, 0, 0])
-    }),
-    ("fchmodat2_setuid", |_| {
-        File::create("setid")?;
-        done(libc::SYS_fchmodat2, [at_cwd(), text(&path("setid")), 0o6755, 0, 0, 0])
-    }),
-    ("openat_setuid", |_| create_set_id(libc::O_CREAT | libc::O_WRONLY, 0o4755)),
-    ("openat_setgid", |_| create_set_id(libc::O_CREAT | libc::O_WRONLY, 0o2755)),
-    ("tmpfile_setuid", |_| {
-        let flags = libc::O_TMPFILE | libc::O_WRONLY;
-        opened(libc::SYS_openat, [at_cwd(), text(&path(".")), flags.into(), 0o4755, 0, 0]).map(drop)
-    }),
-    ("mknodat_setuid", |_| {
-        let name = path(fresh("node"));
-        done(libc::SYS_mknodat, [at_cwd(), text(&name), (libc::S_IFREG | 0o4755).into(), 0, 0, 0])
-    }),
-    #[cfg(target_arch = "x86_64")]
-    ("chmod_setuid", |_| {
-        File::create("setid")?;
-        done(libc::SYS_chmod, [text(&path("setid")), 0o4755, 0, 0, 0, 0])
-    }),
-    #[cfg(target_arch = "x86_64")]
-    ("creat_setuid", |_| opened(libc::SYS_creat, [text(&path(fresh("setid"))), 0o4755, 0, 0, 0, 0]).map(drop)),
-    #[cfg(target_arch = "x86_64")]
-    ("open_setuid", |_| {
-        let flags = libc::O_CREAT | libc::O_WRONLY;
-        opened(libc::SYS_open, [text(&path(fresh("setid"))), flags.into(), 0o4755, 0, 0, 0]).map(drop)
-    }),
-    #[cfg(target_arch = "x86_64")]
-    ("mknod_setuid", |_| {
-        done(libc::SYS_mknod, [text(&path(fresh("node"))), (libc::S_IFREG | 0o4755).into(), 0, 0, 0, 0])
-    }),
     // What belongs to the account.
     ("shared_memory", |_| {
         let segment = call(libc::SYS_shmget, [libc::IPC_PRIVATE.into(), 4096, 0o600, 0, 0, 0])?;
@@ -494,9 +460,4 @@ fn ioctl(number: c_long, descriptor: c_long, request: c_long) -> io::Result<()> 
     // What is typed: a whole line. No pseudo-terminal has anything that TIOCLINUX could do.
     let input = b'\n';
     done(number, [descriptor, request, address(&input), 0, 0, 0])
-}
-
-fn create_set_id(flags: i32, mode: c_long) -> io::Result<()> {
-    let name = path(fresh("setid"));
-    opened(libc::SYS_openat, [at_cwd(), text(&name), flags.into(), mode, 0, 0]).map(drop)
 }
