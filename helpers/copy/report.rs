@@ -4,12 +4,8 @@
 
 use crate::files::name::Name;
 use crate::ground::escape::Escaped;
-use crate::ground::frame;
-use crate::ground::json;
 use crate::ground::limits;
-use crate::ground::program::Program;
 use crate::protocol::record::Reason;
-use crate::protocol::tree::Totals;
 use arrayvec::ArrayVec;
 
 /// Something that is not part of the copy.
@@ -58,32 +54,4 @@ impl Report {
             let _ = self.left_out.try_push(LeftOut { path, reason });
         }
     }
-}
-
-/// Reports a finished copy: what was left out as one line on stderr, and the figures as one line of JSON on stdout if
-/// `json` asks for them.
-pub fn finished(program: Program, totals: &Totals, left_out: &[LeftOut], json: bool) {
-    if totals.left_out > 0 {
-        let named: Vec<String> =
-            left_out.iter().map(|entry| format!("{} ({})", entry.path, entry.reason.text())).collect();
-        frame::report(program, &format_args!("{} left out: {}", totals.left_out, named.join(", ")));
-    }
-    if json {
-        frame::answer_line(&as_json(totals, left_out));
-    }
-}
-
-fn as_json(totals: &Totals, left_out: &[LeftOut]) -> String {
-    let left_out_list = json::list(left_out.iter().map(|entry| {
-        json::object([("name", json::string(&entry.path)), ("reason", json::string(entry.reason.text()))])
-    }));
-    json::object([
-        ("files", totals.files.to_string()),
-        ("directories", totals.directories.to_string()),
-        ("symlinks", totals.symlinks.to_string()),
-        ("hard_links", totals.hard_links.to_string()),
-        ("bytes", totals.bytes.to_string()),
-        ("left_out", left_out_list),
-        ("left_out_total", totals.left_out.to_string()),
-    ])
 }

@@ -12,4 +12,5 @@ pub mod proxy;
 pub mod proxy_copy;
 pub mod remove;
 pub mod sandbox;
+pub mod staged_proxy;
 pub mod walk;

@@ -10,10 +10,14 @@ use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
 pub const PARKED_SUFFIX: &[u8] = b".condor";
+
+/// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
+pub const STAGED_NAME: &CStr = c".glexec-new-proxy";
 
 /// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
 /// to the directory's owner, and which no sandbox keeps.

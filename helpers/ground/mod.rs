@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod pipe;
 pub mod program;
 pub mod resources;
+pub mod signal_queue;
 pub mod signals;
 pub mod terminal;
 pub mod wait;

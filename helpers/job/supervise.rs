@@ -9,7 +9,7 @@ use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::resources::limit;
-use crate::ground::signals::SignalQueue;
+use crate::ground::signal_queue::SignalQueue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{

@@ -4,8 +4,8 @@
 
 use crate::confine::Confined;
 use crate::files::component::Component;
-use crate::files::proxy_copy::STAGED_NAME;
 use crate::files::remove::remove_directory;
+use crate::files::sandbox::STAGED_NAME;
 use crate::files::walk::DIRECTORY;
 use crate::ground::heartbeat::beat;
 use crate::ground::outcome::{OrFail, Outcome, Unmade};

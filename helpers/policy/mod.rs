@@ -1,19 +1,16 @@
 //! What a site has decided for all jobs: the policy file. `example.conf` beside this file explains every key, and is what
 //! the tests hold the parser to.
 //!
-//! [`file`] finds and reads the file, [`parse`] understands its bytes, [`settings`] is what comes of them,
-//! [`job`] is what the job wrapper does with its part.
+//! [`file`] finds and reads the file, [`parse`] understands its bytes, [`settings`] is what comes of them.
 
 #![forbid(unsafe_code)]
 
 mod file;
-mod job;
 mod parse;
 mod settings;
 
-pub use job::JobPolicy;
 pub use parse::{Refused, parse};
-pub use settings::Policy;
+pub use settings::{JobPolicy, Policy, View};
 
 use crate::ground::installation::POLICY as PATH;
 use crate::ground::outcome::{Failure, Outcome};

@@ -4,7 +4,6 @@
 
 use crate::confine::landlock::MayLack;
 use crate::copy::rules::CleanupRules;
-use crate::policy::job::JobPolicy;
 
 /// What a site has decided. The default is what holds without a file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,4 +16,26 @@ pub struct Policy {
     pub secret_variables: Vec<Vec<u8>>,
     /// What may come back from a job.
     pub cleanup: CleanupRules,
+}
+
+/// What the wrapper takes on right before it becomes the job.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobPolicy {
+    /// Nothing that the job executes gains privileges. Implied by the other two: the kernel asks for it.
+    pub no_new_privs: bool,
+    /// The filters `seccomp-profiles/job.policy.json` and `job.policy.absent.json`.
+    pub seccomp: bool,
+    /// The files that the job has besides its sandbox; `None`: all.
+    pub view: Option<View>,
+}
+
+/// Absolute paths: each stands for what is below, if it is a directory. Symbolic links in them are followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// Can be listed and read.
+    pub read: Vec<Vec<u8>>,
+    /// Can be executed, too.
+    pub execute: Vec<Vec<u8>>,
+    /// Can be listed, read and changed; devices answer ioctls. Nothing there is executed.
+    pub write: Vec<Vec<u8>>,
 }

@@ -7,6 +7,7 @@ pub mod channel;
 pub mod cleanup;
 pub mod environment;
 pub mod job_mark;
+mod job_policy;
 pub mod kill;
 pub mod peer;
 pub mod pilot_side;

@@ -4,7 +4,7 @@
 
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{UPDATE_PROXY_TARGET, filling};
-use crate::files::proxy_copy::Staged;
+use crate::files::staged_proxy::Staged;
 use crate::files::walk::CHANGE;
 use crate::ground::outcome::{Failure, Outcome};
 use crate::protocol::connection::Connection;

@@ -18,6 +18,7 @@ use crate::policy::{self, Policy};
 use crate::sys;
 use crate::target::channel::{Channel, Trouble};
 use crate::target::environment::{Variables, decode, merge, name};
+use crate::target::job_policy;
 use core::fmt::Display;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, ftruncate, openat};
 use rustix::io::Errno;
@@ -306,7 +307,7 @@ fn become_job(command: &[Vec<u8>], job: Job) -> Failure {
     if let Err(error) = drop_terminal() {
         return Failure::permanent(format_args!("cannot give the terminal up: {error}"));
     }
-    if let Err(failure) = policy.job.apply() {
+    if let Err(failure) = job_policy::take_on(&policy.job) {
         return failure;
     }
     let error = sys::exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
