@@ -1,5 +1,5 @@
-//! How often sender and receiver of a copy of 10,000 files ask for memory, each in a thread of its own that is confined as the helper is.
-//! One line a side: its name, how many times in all, how many bytes in all.
+//! How often sender and receiver of a copy of 10,000 files ask for memory, each in a thread of its own that is
+//! confined as the helper is. One line a side: its name, how many times in all, how many bytes in all.
 //!
 //! In 100 directories, half of the files travel as bytes and half as descriptors.
 
