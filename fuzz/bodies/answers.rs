@@ -10,7 +10,8 @@ use glexec_rs::protocol::answer::{Awaited, Done, Ready, Signalled};
 use glexec_rs::protocol::connection::{Connection, pair};
 use std::os::fd::AsFd;
 
-/// The first byte says what is waited for and whether a descriptor comes with the answer; the answer, and what comes after it, follow.
+/// The first byte says what is waited for and whether a descriptor comes with the answer; the answer, and what comes
+/// after it, follow.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let how = input.byte();

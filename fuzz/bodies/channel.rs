@@ -161,8 +161,8 @@ fn any<'o>(input: &mut Input<'_>, objects: &'o [Object]) -> Vec<Said<'o>> {
     all
 }
 
-/// What a Starter says, with all that is left as the environment, in pieces. A byte for each message with descriptors can make it another one:
-/// zero is what belongs there, for a socket is fit for every stream.
+/// What a Starter says, with all that is left as the environment, in pieces. A byte for each message with descriptors
+/// can make it another one: zero is what belongs there, for a socket is fit for every stream.
 fn right<'o>(input: &mut Input<'_>, objects: &'o [Object], streams: usize) -> Vec<Said<'o>> {
     let piece = usize::from(input.byte()) + 1;
     let passing: Vec<Said<'o>> = (0..=streams)

@@ -1,11 +1,13 @@
-//! HTCondor's "V2 raw" syntax once more, written from its description alone and in another way than the decoder: one state machine
-//! that looks at every byte once and keeps names and values apart.
+//! HTCondor's "V2 raw" syntax once more, written from its description alone and in another way than the decoder: one
+//! state machine that looks at every byte once and keeps names and values apart.
 //!
 //! - Entries are separated by blanks, tabs, newlines and carriage returns; nothing else is white space.
-//! - A single quote anywhere begins a quoted part, which ends at the next single quote that is not doubled; a doubled one stands for one.
-//!   Quoted and plain parts that touch are one entry; `''` alone is an empty one. No other byte is special.
-//! - An entry is split at its first `=`. Without one it is an error, unless it has `$$` in it: then it is kept as it is. An empty name is
-//!   an error, and so is an empty entry. An error refuses everything; a quote that is not closed outweighs the others.
+//! - A single quote anywhere begins a quoted part, which ends at the next single quote that is not doubled; a doubled one
+//!   stands for one. Quoted and plain parts that touch are one entry; `''` alone is an empty one. No other byte is
+//!   special.
+//! - An entry is split at its first `=`. Without one it is an error, unless it has `$$` in it: then it is kept as it is.
+//!   An empty name is an error, and so is an empty entry. An error refuses everything; a quote that is not closed
+//!   outweighs the others.
 //! - A value of the bytes 1 to 6 means no value.
 //! - The buffer ends with its only NUL.
 
@@ -89,7 +91,8 @@ fn split(entry: Vec<u8>) -> Result<Variable, Wrong> {
     }
 }
 
-/// What a job gets: what the switcher left, then what was sent but for the Starter's secrets; the last of a name counts.
+/// What a job gets: what the switcher left, then what was sent but for the Starter's secrets; the last of a name
+/// counts.
 pub fn merge(base: &[Vec<u8>], sent: Vec<Variable>) -> BTreeMap<Vec<u8>, Option<Vec<u8>>> {
     let base = base.iter().take_while(|entry| !entry.is_empty()).filter_map(|entry| split(entry.clone()).ok());
     let secret = |name: &[u8]| {

@@ -384,7 +384,8 @@ fn time(input: &mut Input<'_>) -> Time {
     }
 }
 
-/// A record as the sender's steps, for the making of inputs out of real trees; `None` for one that has no step or does not fit.
+/// A record as the sender's steps, for the making of inputs out of real trees; `None` for one that has no step or
+/// does not fit.
 pub fn as_step(record: &Record<'_>) -> Option<Vec<u8>> {
     let text = |bytes: &[u8]| Some([&[u8::try_from(bytes.len()).ok()?], bytes].concat());
     let named = |bytes: &[u8], known: &[&[u8]; 16]| match known.iter().position(|known| *known == bytes) {

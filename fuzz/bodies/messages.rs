@@ -54,7 +54,8 @@ fn recipe(input: &mut Input<'_>, proof: &Confined) {
     }
 }
 
-/// What can be read says the same again when it is written, nothing that is read is out of its bounds, and each packet is but one thing.
+/// What can be read says the same again when it is written, nothing that is read is out of its bounds, and each
+/// packet is but one thing.
 fn decode(packet: &[u8], proof: &Confined) {
     let read = [
         Site::decode(packet, proof).map(|site| site.encode()),

@@ -1,4 +1,5 @@
-//! What is done with one input of each fuzz target. Each checks what has to hold for any bytes at all and panics where it does not.
+//! What is done with one input of each fuzz target. Each checks what has to hold for any bytes at all and panics
+//! where it does not.
 //!
 //! Shared by `src/bin/`, where a fuzzer makes the inputs, and `tests/corpora.rs`, which repeats those that were kept.
 

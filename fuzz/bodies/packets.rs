@@ -18,7 +18,8 @@ enum Expected {
     End,
 }
 
-/// The first byte says whether descriptors are asked for; then come packets: a size, a number of descriptors, a content.
+/// The first byte says whether descriptors are asked for; then come packets: a size, a number of descriptors, a
+/// content.
 pub fn target(data: &[u8]) {
     let mut input = Input::new(data);
     let without = input.flag();

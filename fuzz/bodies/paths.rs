@@ -1,4 +1,5 @@
-//! Paths: the walk that refuses what others could swap, against the kernel's own, among directories and links that lead anywhere.
+//! Paths: the walk that refuses what others could swap, against the kernel's own, among directories and links that
+//! lead anywhere.
 
 use super::playground::Playground;
 use super::{assert_fit_to_be_shown, input::Input};
@@ -110,8 +111,8 @@ fn walk(path: &[u8], root: &[u8]) {
     }
 }
 
-/// Whether nothing below the ground is open to others, and neither the path nor a link leads out of it: then there is no reason to
-/// refuse what the kernel finds.
+/// Whether nothing below the ground is open to others, and neither the path nor a link leads out of it: then there is
+/// no reason to refuse what the kernel finds.
 fn is_plain(path: &[u8], root: &[u8]) -> bool {
     let leads_up = |path: &[u8]| path.split(|byte| *byte == b'/').any(|part| part == b"..");
     let stays = |target: &[u8]| !leads_up(target) && (!target.starts_with(b"/") || target.starts_with(root));

@@ -1,5 +1,6 @@
-//! The copy as receiver: a hostile sender's packets, applied to a real directory. However wrong they are, nothing outside of that directory
-//! is touched, and nothing in it is what it must not be. Where they are right, the tree is exactly what was sent.
+//! The copy as receiver: a hostile sender's packets, applied to a real directory. However wrong they are, nothing
+//! outside of that directory is touched, and nothing in it is what it must not be. Where they are right, the tree is
+//! exactly what was sent.
 
 use super::confined::confined;
 use super::hostile_sender::{Sender, Sources, Wanted};

@@ -1,4 +1,5 @@
-//! What `condor_glexec_job` keeps of what others say to it: the wrapper on the fresh socket, the helpers and the switcher in a pipe.
+//! What `condor_glexec_job` keeps of what others say to it: the wrapper on the fresh socket, the helpers and the
+//! switcher in a pipe.
 
 use super::input::Input;
 use glexec_rs::ground::escape::Escaped;

@@ -1,5 +1,5 @@
-//! The copy as sender: a real tree, and a receiver that answers anything at any time. The tree stays as it is, all of it is sent and never
-//! the proxy, and only the right acknowledgement of all of it is taken for one.
+//! The copy as sender: a real tree, and a receiver that answers anything at any time. The tree stays as it is, all of
+//! it is sent and never the proxy, and only the right acknowledgement of all of it is taken for one.
 
 use super::confined::confined;
 use super::playground::{Playground, say, tree};

@@ -1,5 +1,5 @@
-//! Which of the files that were made are further names of one: an index that is a directory of our own, with an entry for each inode
-//! that may come again, so that memory does not grow with it.
+//! Which of the files that were made are further names of one: an index that is a directory of our own, with an entry
+//! for each inode that may come again, so that memory does not grow with it.
 
 #![forbid(unsafe_code)]
 

@@ -4,13 +4,14 @@
 
 use crate::files::component::Component;
 
-/// Whether a link in a directory of `depth` (0 is the sandbox itself) can be kept: no chain of such links leads out of the
-/// sandbox, and none names the proxy.
+/// Whether a link in a directory of `depth` (0 is the sandbox itself) can be kept: no chain of such links leads out
+/// of the sandbox, and none names the proxy.
 ///
-/// The target must be relative, `..` only in front and not more often than the link is deep, and its last component must not be
-/// the proxy's name. Then every `..` is taken in the link's own real directory, where `depth` of them end at the sandbox; what follows
-/// only descends, through directories or through links of which the same is true. So nothing needs to be resolved, and it does
-/// not matter what the tree looks like later. A chain that ends at the proxy must have a link whose last component is its name.
+/// The target must be relative, `..` only in front and not more often than the link is deep, and its last component
+/// must not be the proxy's name. Then every `..` is taken in the link's own real directory, where `depth` of them end
+/// at the sandbox; what follows only descends, through directories or through links of which the same is true. So
+/// nothing needs to be resolved, and it does not matter what the tree looks like later. A chain that ends at the
+/// proxy must have a link whose last component is its name.
 pub fn stays_inside(target: &[u8], depth: usize, proxy: &Component) -> bool {
     let mut climbed = 0_usize;
     let mut descended = false;

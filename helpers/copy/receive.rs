@@ -1,4 +1,5 @@
-//! The receiving half of a copy: makes files of this account from what the other side passes on, and believes none of it.
+//! The receiving half of a copy: makes files of this account from what the other side passes on, and believes none of
+//! it.
 
 #![forbid(unsafe_code)]
 
@@ -44,8 +45,8 @@ pub enum Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// What every directory of the copy lets its new owner do, whatever its old owner did to it: the pilot has to move, to
-    /// read and in the end to remove what a job left. A job gets its directories as the submitter made them.
+    /// What every directory of the copy lets its new owner do, whatever its old owner did to it: the pilot has to
+    /// move, to read and in the end to remove what a job left. A job gets its directories as the submitter made them.
     const fn added_to_directories(&self) -> u16 {
         match self {
             Origin::Pilot => 0,
@@ -87,7 +88,8 @@ struct Pending {
 struct OwnKind {
     /// The file system that they are on. On some, files and directories do not show the same one.
     device: u64,
-    /// Whether a file is created with just the mode that was asked for; a default ACL of a directory above could change it.
+    /// Whether a file is created with just the mode that was asked for; a default ACL of a directory above could
+    /// change it.
     exact: bool,
 }
 
@@ -106,16 +108,17 @@ struct Receiver<'a> {
     next_news: Instant,
 }
 
-/// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is not told
-/// yet; what the receiver does with the tree before it says [`Verdict::Complete`] is the caller's.
+/// Fills `root`, an empty directory of ours, with what comes over `connection`, until it is complete. The sender is
+/// not told yet; what the receiver does with the tree before it says [`Verdict::Complete`] is the caller's.
 ///
-/// A descriptor can be of a file system whose server is the job itself, which may never answer whoever reads or closes it: nothing is asked of a file
-/// that is not on the file system of `root`. What else may keep one call waiting is given up by the attendant, or ended by SIGALRM, with the process,
-/// after [`limits::STUCK_DEADLINE`], and the next call begins anew.
+/// A descriptor can be of a file system whose server is the job itself, which may never answer whoever reads or
+/// closes it: nothing is asked of a file that is not on the file system of `root`. What else may keep one call
+/// waiting is given up by the attendant, or ended by SIGALRM, with the process, after [`limits::STUCK_DEADLINE`], and
+/// the next call begins anew.
 ///
 /// # Errors
-/// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something cannot be made.
-/// What was made by then stays for the caller to remove.
+/// When the sender breaks the protocol, passes a limit, reports that it failed, is gone or silent, or something
+/// cannot be made. What was made by then stays for the caller to remove.
 pub fn receive_tree(
     connection: &Connection,
     root: &OwnedFd,
@@ -343,7 +346,8 @@ impl Receiver<'_> {
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
     }
 
-    /// Whether a file is on the file system that we make ours on: its server is the kernel, or one that the site trusts.
+    /// Whether a file is on the file system that we make ours on: its server is the kernel, or one that the site
+    /// trusts.
     fn is_neighbour(&self, source: &Metadata) -> bool {
         self.own_kind.is_some_and(|kind| kind.device == source.device())
     }
@@ -358,8 +362,8 @@ impl Receiver<'_> {
     fn create(&mut self, name: Name<'_>, mode: Mode) -> Outcome<OwnedFd> {
         let unmade = |receiver: &Self, errno: Errno| receiver.failure("make the file", name, errno);
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the start. The first one
-        // is asked for with every bit that any can have, to see whether one is taken away.
+        // Nobody else can get at the file before the whole tree is in its place, so it can have its mode from the
+        // start. The first one is asked for with every bit that any can have, to see whether one is taken away.
         let first = self.own_kind.is_none();
         let asked = if first { mode_of(KEPT_MODE) } else { mode };
         let own = openat(self.walk.directory(), name.bytes(), flags, asked).map_err(|errno| unmade(self, errno))?;
@@ -395,7 +399,8 @@ impl Receiver<'_> {
         })
     }
 
-    /// Makes `name` a further name of a file that is here already under the source's inode number; false if there is none.
+    /// Makes `name` a further name of a file that is here already under the source's inode number; false if there is
+    /// none.
     fn linked(&mut self, name: Name<'_>, source: &Metadata) -> Outcome<bool> {
         match self.hard_links.link(self.walk.directory(), name, source) {
             Ok(Linked::Yes) => Ok(true),

@@ -5,7 +5,8 @@
 use crate::ground::limits;
 use core::time::Duration;
 
-/// Bounds on what the pilot takes back from a job. Past one of them cleanup fails, and the job's sandbox stays as it is.
+/// Bounds on what the pilot takes back from a job. Past one of them cleanup fails, and the job's sandbox stays as it
+/// is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CleanupRules {
     /// The most bytes of data, holes not counted. At most [`limits::DATA_BYTES`].

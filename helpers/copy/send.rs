@@ -53,10 +53,11 @@ struct Resume {
 /// What is to be sent.
 #[derive(Clone, Copy)]
 pub enum Tree<'a> {
-    /// What a job is to have: all of it, or nothing. The proxy with this name at its top travels as this copy, if there is one.
+    /// What a job is to have: all of it, or nothing. The proxy with this name at its top travels as this copy, if
+    /// there is one.
     Inputs(Option<(&'a Component, BorrowedFd<'a>)>),
-    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job could not read
-    /// it is no reason to lose the rest.
+    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job
+    /// could not read it is no reason to lose the rest.
     Results(&'a Component),
 }
 
@@ -84,12 +85,14 @@ enum Next {
     Child { directory: OwnedFd, restore: Option<Mode>, path_length: usize },
 }
 
-/// Sends `tree`, which is all in `root`, a directory that was opened to be listed, and waits until the receiver has it whole.
+/// Sends `tree`, which is all in `root`, a directory that was opened to be listed, and waits until the receiver has
+/// it whole.
 ///
 /// Directories and files of this account that deny even their owner are opened up while they are read and closed again.
 ///
 /// # Errors
-/// When something cannot be read, a limit is passed, or the receiver refuses, is gone or silent. Nothing has been removed.
+/// When something cannot be read, a limit is passed, or the receiver refuses, is gone or silent. Nothing has been
+/// removed.
 pub fn send_tree(
     connection: &Connection,
     root: Opened,
@@ -157,7 +160,8 @@ impl Sender<'_> {
 
     /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
     fn list(&mut self, cookie: u64) -> Outcome<Option<(OwnedFd, Resume)>> {
-        // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open directory.
+        // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open
+        // directory.
         let directory =
             rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
         if cookie != 0 {

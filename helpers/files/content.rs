@@ -8,11 +8,12 @@ use rustix::io::{Errno, pread, pwrite};
 use std::os::fd::BorrowedFd;
 use zeroize::Zeroize;
 
-/// What is read and written in one piece. Measured: smaller costs system calls, larger falls out of the processor's cache.
+/// What is read and written in one piece. Measured: smaller costs system calls, larger falls out of the processor's
+/// cache.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// File systems whose `copy_file_range` is only the kernel's own splice, which copies page by page and takes longer than reading and
-/// writing pieces that stay in the cache (measured on tmpfs and ext4: 1.2 to 2 times as long).
+/// File systems whose `copy_file_range` is only the kernel's own splice, which copies page by page and takes longer
+/// than reading and writing pieces that stay in the cache (measured on tmpfs and ext4: 1.2 to 2 times as long).
 const SPLICING: [u64; 2] = [0x0102_1994, 0xef53];
 
 /// Below this a shared extent costs the file system more than it saves.
@@ -54,8 +55,8 @@ impl Copier {
         Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), used: 0, reflink: true, in_kernel: !splicing }
     }
 
-    /// Fills `to`, an empty file, with the content of `from`, a regular file that was just described by `source`. Holes stay holes.
-    /// `step` is told of every few megabytes of data and can stop the copy.
+    /// Fills `to`, an empty file, with the content of `from`, a regular file that was just described by `source`.
+    /// Holes stay holes. `step` is told of every few megabytes of data and can stop the copy.
     ///
     /// The descriptor may be shared with a process that moves its offset: only explicit offsets are used.
     ///
@@ -107,7 +108,8 @@ impl Copier {
         }
         match ioctl_ficlone(to, from) {
             Ok(()) => true,
-            // Out of space or quota may still leave room for a sparser copy; anything else means that it cannot be done here.
+            // Out of space or quota may still leave room for a sparser copy; anything else means that it cannot be
+            // done here.
             Err(Errno::NOSPC | Errno::DQUOT | Errno::INTR) => false,
             Err(_) => {
                 self.reflink = false;

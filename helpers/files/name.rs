@@ -6,8 +6,8 @@ use crate::files::component::{Component, NotAComponent, is_one_entry};
 use crate::ground::escape::Escaped;
 use core::fmt::{self, Debug, Display, Formatter};
 
-/// One path component as a [`Component`] is, but borrowed from where it was read, and nobody's whom we trust: it can only be used as
-/// a name in a directory that is ours anyway.
+/// One path component as a [`Component`] is, but borrowed from where it was read, and nobody's whom we trust: it can
+/// only be used as a name in a directory that is ours anyway.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Name<'p>(&'p [u8]);
 

@@ -33,12 +33,12 @@ struct Note {
 
 /// Removes all that is in the directory `root` but its entry `keep`.
 ///
-/// A second thread takes half of the directories at the top: file systems remove in parallel, and a tree of many files takes as long
-/// to remove as to copy.
+/// A second thread takes half of the directories at the top: file systems remove in parallel, and a tree of many
+/// files takes as long to remove as to copy.
 ///
 /// # Errors
-/// The first reason why something could not be removed; the rest was removed all the same where possible. `ENOTEMPTY` when
-/// something keeps filling a directory.
+/// The first reason why something could not be removed; the rest was removed all the same where possible. `ENOTEMPTY`
+/// when something keeps filling a directory.
 pub fn remove_contents(root: BorrowedFd<'_>, keep: Option<&Component>) -> Result<(), Errno> {
     let kept = keep.map(Component::c_str);
     std::thread::scope(|scope| {
@@ -98,7 +98,8 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
     }
 }
 
-/// Removes the files of a directory, from `cookie` on, until it meets a directory, whose name it gives; `None` at its end.
+/// Removes the files of a directory, from `cookie` on, until it meets a directory, whose name it gives; `None` at its
+/// end.
 fn next_directory(
     directory: BorrowedFd<'_>,
     cookie: &mut u64,

@@ -1,7 +1,8 @@
 //! A place in a tree: one open directory at a time, however deep the tree is.
 //!
-//! Going up uses `..` and checks that this is the directory we came from, so neither memory nor descriptors grow with the
-//! depth by more than a few words, and a directory that is moved elsewhere meanwhile is noticed instead of followed.
+//! Going up uses `..` and checks that this is the directory we came from, so neither memory nor descriptors grow with
+//! the depth by more than a few words, and a directory that is moved elsewhere meanwhile is noticed instead of
+//! followed.
 
 #![forbid(unsafe_code)]
 
@@ -117,7 +118,8 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16
     Ok(Opened { directory, found, restore: before.map(mode_of) })
 }
 
-/// Opens something of our own that denies even us: with `needed` added to its permission bits. Also gives the bits before.
+/// Opens something of our own that denies even us: with `needed` added to its permission bits. Also gives the bits
+/// before.
 ///
 /// # Errors
 /// `EACCES` when it is not ours, `ESTALE` when it was swapped meanwhile.

@@ -195,8 +195,8 @@ impl Conversation<'_> {
     }
 }
 
-/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that
-/// may be anything, up to a NUL.
+/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`]
+/// that may be anything, up to a NUL.
 #[derive(Default)]
 pub struct LastWord(Vec<u8>);
 

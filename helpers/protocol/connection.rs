@@ -1,4 +1,5 @@
-//! The one socket between the pilot side and the target side: whole packets with descriptors, and a deadline on everything.
+//! The one socket between the pilot side and the target side: whole packets with descriptors, and a deadline on
+//! everything.
 //!
 //! It is a `SOCK_SEQPACKET` pair, so that a packet arrives whole or not at all and a reader cannot take more than one.
 
@@ -38,7 +39,8 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
 }
 
 impl Connection {
-    /// Speaks over `socket`, giving up after [`limits::SILENCE_DEADLINE`] of silence or [`limits::COPY_DEADLINE`] in all.
+    /// Speaks over `socket`, giving up after [`limits::SILENCE_DEADLINE`] of silence or [`limits::COPY_DEADLINE`] in
+    /// all.
     pub fn new(socket: OwnedFd) -> Self {
         let now = Instant::now();
         Connection {
@@ -127,7 +129,8 @@ impl Connection {
             match take(&self.socket, room, most, keep) {
                 Ok(arrived) => break arrived,
                 Err(Errno::AGAIN) => self.wait(PollFlags::IN)?,
-                // The kernel says once that the other side closed without having read everything; what it said before comes after.
+                // The kernel says once that the other side closed without having read everything; what it said before
+                // comes after.
                 Err(Errno::INTR | Errno::CONNRESET) => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -39,9 +39,9 @@ impl Operation {
 
 /// Takes one packet in a process that is **not confined** yet, and tells whether it is the greeting.
 ///
-/// One of the two exceptions to the rule that only confined processes read what the other side says. The pilot cannot do without: the switcher
-/// could not be started by a confined process, and one without the greeting is tried again. The bytes are compared with the
-/// greeting's and then forgotten, and no descriptor can come with them.
+/// One of the two exceptions to the rule that only confined processes read what the other side says. The pilot cannot
+/// do without: the switcher could not be started by a confined process, and one without the greeting is tried again.
+/// The bytes are compared with the greeting's and then forgotten, and no descriptor can come with them.
 ///
 /// # Errors
 /// When the other side is gone or silent, or sends what no packet may be.

@@ -1,7 +1,8 @@
 //! All bytes between the two accounts, and the one place that says who may say what, and when.
 //!
-//! What may come at a point of the conversation is a type: whoever waits there names it, its `decode` takes nothing else, and each
-//! comes from one side only. In place of every answer, and of every packet of a copy, may come why it cannot be had.
+//! What may come at a point of the conversation is a type: whoever waits there names it, its `decode` takes nothing
+//! else, and each comes from one side only. In place of every answer, and of every packet of a copy, may come why it
+//! cannot be had.
 //!
 //! | phase | the pilot side says | the target side says |
 //! |---|---|---|
@@ -16,12 +17,13 @@
 //! | kill | [`request::Signal`] with the process, any number of times | [`answer::Signalled`] to each |
 //! | update_proxy | [`request::Site`] with the new proxy | [`answer::Done`] |
 //!
-//! Every packet begins with one byte that says what it is. Integers are little-endian, texts and names are a `u16` length and that many
-//! bytes; nothing may be left over behind the last field. Descriptors come where the table says so, with [`record::Record::File`], and
-//! nowhere else.
+//! Every packet begins with one byte that says what it is. Integers are little-endian, texts and names are a `u16`
+//! length and that many bytes; nothing may be left over behind the last field. Descriptors come where the table says
+//! so, with [`record::Record::File`], and nowhere else.
 //!
-//! What comes from the other side is received and read by a confined process only: both ask for [`crate::confine::Confined`]. There are two
-//! exceptions, each a function of its own: [`greeting::receive_unconfined`] and [`request::receive_site_unconfined`].
+//! What comes from the other side is received and read by a confined process only: both ask for
+//! [`crate::confine::Confined`]. There are two exceptions, each a function of its own:
+//! [`greeting::receive_unconfined`] and [`request::receive_site_unconfined`].
 //!
 //! Between the Starter and the job's wrapper another protocol is spoken, HTCondor's: [`job_channel`].
 

@@ -44,8 +44,8 @@ impl Drop for Packet {
 impl Packet {
     /// Room for a packet of bytes alone; one with descriptors is refused.
     ///
-    /// Descriptors that are not asked for must not even arrive: closing one waits for the server of its file system, which can be the
-    /// job and never answer. Where there is no room, the kernel drops them without that.
+    /// Descriptors that are not asked for must not even arrive: closing one waits for the server of its file system,
+    /// which can be the job and never answer. Where there is no room, the kernel drops them without that.
     pub fn without_descriptors() -> Self {
         Packet::with_room_for(0)
     }
@@ -95,9 +95,9 @@ impl Packet {
 
 /// A descriptor that the other side has handed over, of whatever it likes.
 ///
-/// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which can be a process of
-/// the job (FUSE). So a worker, for whose end nobody waits ([`crate::ground::heartbeat`]), keeps those open that it does not accept, and any
-/// that is just dropped stays open.
+/// Closing one of a regular file can wait, beyond the reach of any signal, for the server of its file system, which
+/// can be a process of the job (FUSE). So a worker, for whose end nobody waits ([`crate::ground::heartbeat`]), keeps
+/// those open that it does not accept, and any that is just dropped stays open.
 #[derive(Debug)]
 pub struct Handed(ManuallyDrop<OwnedFd>);
 

@@ -67,10 +67,12 @@ impl<'p> Site<'p> {
     }
 }
 
-/// Takes the one site that is said, and the first descriptor that comes with it, in a process that is **not confined** yet.
+/// Takes the one site that is said, and the first descriptor that comes with it, in a process that is **not
+/// confined** yet.
 ///
-/// One of the two exceptions to the rule that only confined processes read what the other side says. The peer cannot do without: the site says
-/// what its domain has to reach. It is the pilot's own word, and the pilot may run anything as this account anyway.
+/// One of the two exceptions to the rule that only confined processes read what the other side says. The peer cannot
+/// do without: the site says what its domain has to reach. It is the pilot's own word, and the pilot may run anything
+/// as this account anyway.
 ///
 /// # Errors
 /// When it does not come, or something else does.

@@ -1,5 +1,5 @@
-//! A UNIX socket over which bytes and descriptors come from somebody who is not trusted: never waiting unasked, every descriptor
-//! close-on-exec, and nothing that was cut off by the kernel taken for whole.
+//! A UNIX socket over which bytes and descriptors come from somebody who is not trusted: never waiting unasked, every
+//! descriptor close-on-exec, and nothing that was cut off by the kernel taken for whole.
 
 #![forbid(unsafe_code)]
 
@@ -68,11 +68,13 @@ pub(crate) struct Arrived {
     pub(crate) bytes: usize,
     /// There were more of them than had room, and they are gone.
     pub(crate) cut: bool,
-    /// There were more descriptors than had room, or than this process may open. Those of them that did not come the kernel has closed.
+    /// There were more descriptors than had room, or than this process may open. Those of them that did not come the
+    /// kernel has closed.
     pub(crate) descriptors_lost: bool,
 }
 
-/// Sends as much of `bytes` as there is room for, with all of `descriptors`, at most [`PACKET_DESCRIPTORS`]; gives how much that was.
+/// Sends as much of `bytes` as there is room for, with all of `descriptors`, at most [`PACKET_DESCRIPTORS`]; gives
+/// how much that was.
 ///
 /// # Errors
 /// The kernel's; `EAGAIN` where it would have to wait.
@@ -85,8 +87,8 @@ pub(crate) fn offer(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'
     sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
 }
 
-/// Receives what is there into `room`, and `keep`s its descriptors, for which there is room for `most`. With none at all the kernel closes
-/// them before they arrive.
+/// Receives what is there into `room`, and `keep`s its descriptors, for which there is room for `most`. With none at
+/// all the kernel closes them before they arrive.
 ///
 /// # Errors
 /// The kernel's; `EAGAIN` where it would have to wait.

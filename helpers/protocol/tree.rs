@@ -8,7 +8,8 @@ use super::record::Records;
 use super::tag;
 use crate::confine::Confined;
 
-/// How a packet of records begins; the records follow, whole ones only. The descriptors of its files come with it, in the same order.
+/// How a packet of records begins; the records follow, whole ones only. The descriptors of its files come with it, in
+/// the same order.
 pub const RECORDS_BEGIN: &[u8] = &[tag::RECORDS];
 
 /// What the sender says.

@@ -1,5 +1,5 @@
-//! The wrapper's end of the channel between the Starter and the job ([`crate::protocol::job_channel`]): reads exactly what was promised,
-//! and no byte more.
+//! The wrapper's end of the channel between the Starter and the job ([`crate::protocol::job_channel`]): reads exactly
+//! what was promised, and no byte more.
 
 #![forbid(unsafe_code)]
 
@@ -88,7 +88,8 @@ impl Channel {
         self.write(&HELLO.to_ne_bytes())
     }
 
-    /// Says why the job could not be started: printable ASCII, at most [`limits::CHANNEL_ERROR_BYTES`] bytes, and a NUL.
+    /// Says why the job could not be started: printable ASCII, at most [`limits::CHANNEL_ERROR_BYTES`] bytes, and a
+    /// NUL.
     ///
     /// # Errors
     /// When nobody is there.
@@ -167,9 +168,9 @@ impl Channel {
         Ok(())
     }
 
-    /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants to hear of it. That is
-    /// the last stream socket to come; `None` when none came. `agreed` is how many messages with descriptors were to come in all: before that
-    /// many, a socket may be one of the job's streams.
+    /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants
+    /// to hear of it. That is the last stream socket to come; `None` when none came. `agreed` is how many messages
+    /// with descriptors were to come in all: before that many, a socket may be one of the job's streams.
     pub fn read_on(&mut self, agreed: usize) -> Option<Channel> {
         let mut room = [0_u8; DISCARD_BYTES];
         loop {
