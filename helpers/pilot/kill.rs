@@ -13,7 +13,7 @@ use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::signals;
-use crate::pilot::family;
+use crate::pilot::family::Hunt;
 use crate::pilot::switch::{Request, Switched, switch};
 use crate::pilot::watchdog::attend;
 use crate::policy::Policy;
@@ -140,9 +140,10 @@ fn end_all(arguments: KillArguments, except: u32) -> Outcome {
     let proc = openat(CWD, c"/proc", crate::files::walk::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
     let reading = Grant { object: proc.as_fd(), rights: reading() };
     let signaller = Signaller::start(switcher, proxy, retries, delay, &[reading])?;
-    let ended = family::end(proc.as_fd(), root, except, |process, signal| signaller.signal(process, signal));
+    let deliver = |process: BorrowedFd<'_>, signal| signaller.signal(process, signal);
+    let ended = Hunt::new(&signaller.proof, proc.as_fd(), root, except, deliver).end();
     signaller.end();
-    ended.map(drop)
+    ended
 }
 
 fn gone(pid: u32) -> Failure {
@@ -161,7 +162,7 @@ fn hold(pid: u32) -> Outcome<OwnedFd> {
 /// A switch through which any number of processes can be signalled.
 pub struct Signaller {
     switched: Switched,
-    _proof: Confined,
+    proof: Confined,
 }
 
 impl Signaller {
@@ -186,7 +187,7 @@ impl Signaller {
         let switched = switch(&Request { switcher, proxy: proxy_path, operation: Operation::Kill, retries, delay })?;
         signals::ignore_write_signals();
         let proof = confine(&KILL_PILOT, grants, may_lack)?;
-        Ok(Signaller { switched, _proof: proof })
+        Ok(Signaller { switched, proof })
     }
 
     /// Sends `signal` to the process behind a pidfd. The inner error is what the kernel answered.
