@@ -1,7 +1,7 @@
 //! `/proc/<pid>/stat` and `status` of processes that name themselves as they like.
 
 use super::{assert_fit_to_be_shown, input::Input};
-use glexec_rs::pilot::family::{self, Identity, Process};
+use glexec_rs::pilot::family::{self, Birth, Process};
 use glexec_rs::target::status::Status;
 use std::collections::BTreeMap;
 
@@ -26,7 +26,7 @@ fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state
             .as_bytes(),
     ]
     .concat();
-    let expected = Process { identity: Identity { pid, start }, parent, state, threads };
+    let expected = Process { birth: Birth { pid, start }, parent, state, threads };
     assert_eq!(family::parse(&line), Some(expected));
 
     // The kernel shows a newline in a name as two bytes, and a backslash, too.
@@ -60,7 +60,7 @@ fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state
 
 /// A line that is understood says all that was read out of it, in the kernel's form, behind any name at all.
 fn stat(line: &[u8]) {
-    let Some(Process { identity: Identity { pid, start }, parent, state, threads }) = family::parse(line) else {
+    let Some(Process { birth: Birth { pid, start }, parent, state, threads }) = family::parse(line) else {
         return;
     };
     let begin = format!("{pid} (");

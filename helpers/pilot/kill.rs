@@ -12,7 +12,7 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::family;
+use crate::pilot::family::Hunt;
 use crate::pilot::switch::Switcher;
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
@@ -21,7 +21,7 @@ use crate::protocol::greeting::Operation;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -122,8 +122,9 @@ fn end_family(arguments: &KillArguments) -> Outcome<ExitCode> {
         let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
         let reading = Grant { object: proc.as_fd(), rights: reading() };
         through_target(arguments, &[reading], |target| {
-            family::end(proc.as_fd(), number(root), number(except), |process, signal| target.signal(process, signal))
-                .map(drop)
+            let proof = target.proof;
+            let deliver = |process: BorrowedFd<'_>, signal| target.signal(process, signal);
+            Hunt::new(proof, proc.as_fd(), number(root), number(except), deliver).end()
         })
     })
 }

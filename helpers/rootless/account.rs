@@ -1,6 +1,7 @@
 //! The caller's name and home directory, from `/etc/passwd` alone.
 //!
-//! A static program has no name service to ask. Where the account comes from elsewhere (SSSD, LDAP), its number stands for the name.
+//! A static program has no name service to ask. Where the account comes from elsewhere (SSSD, LDAP), its number stands
+//! for the name.
 
 #![forbid(unsafe_code)]
 
@@ -11,15 +12,15 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 
 /// An account.
-pub struct Account {
+pub(super) struct Account {
     /// The login name, or the user id in decimal.
-    pub name: Vec<u8>,
+    pub(super) name: Vec<u8>,
     home: Option<Vec<u8>>,
 }
 
 impl Account {
     /// The account with this user id.
-    pub fn find(uid: u32) -> Self {
+    pub(super) fn find(uid: u32) -> Self {
         let mut table = Vec::new();
         let read = File::open("/etc/passwd").and_then(|file| file.take(limits::PASSWD_BYTES).read_to_end(&mut table));
         read.ok()
@@ -28,7 +29,7 @@ impl Account {
     }
 
     /// The home directory as a handle, if it is known and there.
-    pub fn open_home(&self) -> Option<OwnedFd> {
+    pub(super) fn open_home(&self) -> Option<OwnedFd> {
         open(self.home.as_deref()?, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()
     }
 }

@@ -12,12 +12,12 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 /// A file that can be executed, as a handle that is right for a Landlock rule.
-pub struct Command {
-    /// As the caller gave it. It is executed by this path, since a script's interpreter has to open it again; if another file
-    /// has taken its place by then, the domain has no rule for that one.
-    pub path: CString,
+pub(super) struct Command {
+    /// As the caller gave it. It is executed by this path, since a script's interpreter has to open it again; if
+    /// another file has taken its place by then, the domain has no rule for that one.
+    pub(super) path: CString,
     /// The file itself.
-    pub file: OwnedFd,
+    pub(super) file: OwnedFd,
     identity: Identity,
 }
 
@@ -26,7 +26,7 @@ impl Command {
     ///
     /// # Errors
     /// When it is none: missing, not a regular file, a symbolic link, not executable.
-    pub fn open(path: &[u8]) -> Outcome<Self> {
+    pub(super) fn open(path: &[u8]) -> Outcome<Self> {
         let refuse = |why: &str| Failure::permanent(format_args!("the command {} {why}", Escaped(path)));
         let context = || format!("cannot use the command {}", Escaped(path));
         let terminated = CString::new(path).or_fail(context)?;
@@ -43,7 +43,7 @@ impl Command {
     }
 
     /// Whether this is the very file at `path`.
-    pub fn is(&self, path: &CString) -> bool {
+    pub(super) fn is(&self, path: &CString) -> bool {
         Metadata::at(CWD, path).is_ok_and(|found| found.identity == self.identity)
     }
 }
@@ -52,6 +52,6 @@ impl Command {
 ///
 /// # Errors
 /// When this program does not know where it is.
-pub fn own_peer() -> Outcome<CString> {
+pub(super) fn own_peer() -> Outcome<CString> {
     CString::new(beside_self(Program::Peer)?).or_fail(|| "the path of condor_glexec_peer")
 }

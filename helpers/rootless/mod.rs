@@ -1,55 +1,50 @@
-//! A switcher for sites without one: runs the command as the caller's own account, in a domain that reaches the job's sandbox
-//! and the system's programs, and nothing of the pilot.
+//! A switcher for sites without one: runs the command as the caller's own account, in a domain that reaches the job's
+//! sandbox and the system's programs, and nothing of the pilot.
 //!
 //! # The boundary
 //!
-//! The kernel draws it with three means that any process may take on, that all descendants inherit and that nothing takes off:
+//! The kernel draws it with three means that any process may take on, that all descendants inherit and that nothing
+//! takes off:
 //!
 //! * no capabilities, where the caller has any (a container's may), since neither of the others holds them all;
-//! * a Landlock domain ([`domain`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
+//! * a Landlock domain ([`boundary`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
 //!   abstract UNIX socket to anything outside;
 //! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
-//!   files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the
-//!   account as a whole.
+//! files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the
+//! account as a whole.
 //!
 //! # What it does not protect from
 //!
-//! The job has the pilot's user id. Landlock does not know about metadata, so the job can see that a file of the pilot exists and how
-//! large it is, can read where a symbolic link leads, and can change permission bits, access control lists and times of what
-//! the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`, `S.condor` and the sandboxes of
-//! other jobs are among that, so that it can disturb those jobs and the helpers. It can lower the priority of the
-//! pilot's processes, and uses up the account's limits (processes, descriptors under way, quota). The network is open to it. What the
-//! pilot keeps below the directories of programs is readable to it.
+//! The job has the pilot's user id. Landlock does not know about metadata, so the job can see that a file of the pilot
+//! exists and how large it is, can read where a symbolic link leads, and can change permission bits, access control
+//! lists and times of what the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`,
+//! `S.condor` and the sandboxes of other jobs are among that, so that it can disturb those jobs and the helpers. It can
+//! lower the priority of the pilot's processes, and uses up the account's limits (processes, descriptors under way,
+//! quota). The network is open to it. What the pilot keeps below the directories of programs is readable to it.
 
 #![forbid(unsafe_code)]
 
 mod account;
+mod boundary;
 mod command;
-mod domain;
+mod credential;
 mod filter;
 mod system;
 
 use self::account::Account;
 use self::command::Command;
-use crate::confine::capabilities;
-use crate::files::component::Component;
-use crate::files::metadata::{Identity, Metadata};
-use crate::files::path::split;
-use crate::files::proxy;
-use crate::files::sandbox::{Names, PARKED_SUFFIX};
+use self::credential::Credential;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
+use crate::ground::outcome::{Failure, Kind, Outcome};
 use crate::ground::program::Program;
 use crate::ground::terminal::leave_terminal;
 use crate::sys;
 use core::fmt::Display;
-use rustix::fs::{Mode, OFlags, openat};
 use std::ffi::CString;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
 const HELP: &str = "\
@@ -133,132 +128,22 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     let account = Account::find(rustix::process::geteuid().as_raw());
     leave_terminal().map_err(site_fault("cannot leave the caller's terminal"))?;
 
-    // The exception. The peer is not the job's program but ours: it must create a sandbox beside the pilot's directory, and must signal
-    // processes inside the domain of a job, which is what the domain forbids to all that are not in that very domain; it
-    // takes on a domain of its own, tighter than this one, before it reads what the job can have made. Nobody gains by
-    // it: the pilot could start the peer without us, and in a process that is in a domain already, everything that
-    // it executes stays there. It is this exact file that counts, not a name, and whoever could replace it could replace
-    // this program, too.
+    // The exception. The peer is not the job's program but ours: it must create a sandbox beside the pilot's directory,
+    // and must signal processes inside the domain of a job, which is what the domain forbids to all that are not in
+    // that very domain; it takes on a domain of its own, tighter than this one, before it reads what the job can have
+    // made. Nobody gains by it: the pilot could start the peer without us, and in a process that is in a domain
+    // already, everything that it executes stays there. It is this exact file that counts, not a name, and whoever
+    // could replace it could replace this program, too.
     let peer = command::own_peer().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     let (program, proxy) = if command.is(&peer) {
         (peer, None)
     } else {
         let (sandbox, proxy) = credential.sandbox(&account)?;
-        confine(&command, &sandbox, &credential.place, &account)?;
+        boundary::confine(&command, &sandbox, &credential.place, &account)?;
         (command.path, proxy)
     };
     let environment = environment(&account, &credential.place.sandbox_path(), proxy);
     Ok(execute(&program, argv, &environment))
-}
-
-/// The proxy that the caller named, and the sandbox that this makes the command's.
-struct Credential {
-    place: Names,
-    name: Component,
-}
-
-impl Credential {
-    fn from_environment() -> Outcome<Self> {
-        let proxy_path = std::env::var_os("GLEXEC_CLIENT_CERT")
-            .ok_or_else(|| Failure::permanent("GLEXEC_CLIENT_CERT is not set; it must name the job's proxy"))?
-            .into_vec();
-        if !proxy_path.starts_with(b"/") || proxy_path.len() >= limits::PATH_BYTES {
-            return Err(Failure::permanent(format_args!(
-                "GLEXEC_CLIENT_CERT is {}; it must be an absolute path of at most 4095 bytes",
-                Escaped(&proxy_path)
-            )));
-        }
-        if std::env::var_os("GLEXEC_TARGET_PROXY").is_some_and(|target| target != "/dev/null") {
-            return Err(Failure::permanent(
-                "GLEXEC_TARGET_PROXY is not /dev/null; this switcher makes no copy of the proxy anywhere",
-            ));
-        }
-        let (directory, name) = split(&proxy_path)?;
-        let is_parked = directory.ends_with(PARKED_SUFFIX);
-        let place = Names::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
-        let home = open_own(&place, if is_parked { &place.parked } else { &place.name })?;
-        proxy::open(home.as_fd(), &name)?;
-        Ok(Credential { place, name })
-    }
-
-    /// The sandbox, and the path of the job's copy of the proxy if there is one.
-    fn sandbox(&self, account: &Account) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
-        let sandbox = open_own(&self.place, &self.place.name)?;
-        let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
-        if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
-            return Err(Failure::permanent(format_args!(
-                "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
-                Escaped(&self.place.sandbox_path())
-            )));
-        }
-        let copy =
-            Metadata::at(&sandbox, self.name.c_str()).is_ok().then(|| self.place.path_of(&self.place.name, &self.name));
-        Ok((sandbox, copy))
-    }
-}
-
-/// A directory of this account in a place, as a handle.
-fn open_own(place: &Names, name: &Component) -> Outcome<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory =
-        openat(&place.parent, name.c_str(), flags, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
-    let found = Metadata::of(&directory).or_fail(|| format!("cannot look at {name}"))?;
-    if found.owner == rustix::process::geteuid().as_raw() {
-        Ok(directory)
-    } else {
-        Err(Failure::permanent(format_args!("{name} belongs to uid {}, not to this account", found.owner)))
-    }
-}
-
-fn confine(command: &Command, sandbox: &OwnedFd, place: &Names, account: &Account) -> Outcome {
-    let system = system::grants()?;
-    if let Some(covering) = covering(&system, place.parent.as_fd())? {
-        return Err(Failure::new(
-            Kind::SiteFault,
-            format_args!(
-                "the directory of the sandboxes {} lies below {}, which every job can read; use another one for EXECUTE",
-                Escaped(&place.parent_path),
-                Escaped(&covering.path)
-            ),
-        ));
-    }
-    // A home that is another's holds nothing private of this account: system accounts have such.
-    let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == rustix::process::geteuid().as_raw());
-    if let Some(home) = account.open_home().filter(own)
-        && let Some(covering) = covering(&system, home.as_fd())?
-    {
-        return Err(Failure::new(
-            Kind::SiteFault,
-            format_args!(
-                "this account's home directory lies below {}, which every job can read; give the account another one",
-                Escaped(&covering.path)
-            ),
-        ));
-    }
-    capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
-    domain::enter(sandbox.as_fd(), command.file.as_fd(), &system)?;
-    filter::install()
-}
-
-/// The grant that a directory lies below, or is, if there is one.
-fn covering<'g>(grants: &'g [system::Grant], directory: BorrowedFd<'_>) -> Outcome<Option<&'g system::Grant>> {
-    let above = ancestors(directory).map_err(site_fault("cannot look at the directories above what is the pilot's"))?;
-    Ok(grants.iter().find(|grant| above.contains(&grant.identity)))
-}
-
-/// A directory and all above it, up to the root.
-fn ancestors(directory: impl AsFd) -> rustix::io::Result<Vec<Identity>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut here = openat(directory, c".", flags, Mode::empty())?;
-    let mut seen = vec![Metadata::of(&here)?.identity];
-    loop {
-        here = openat(&here, c"..", flags, Mode::empty())?;
-        let above = Metadata::of(&here)?.identity;
-        if seen.last() == Some(&above) {
-            return Ok(seen);
-        }
-        seen.push(above);
-    }
 }
 
 /// The command's environment, built from nothing.
@@ -291,20 +176,4 @@ fn execute(program: &CString, argv: &[Vec<u8>], environment: &[Vec<u8>]) -> Fail
 /// Turns an error into one that the administrator has to remedy.
 fn site_fault<E: Display>(context: &str) -> impl FnOnce(E) -> Failure {
     move |error| Failure::new(Kind::SiteFault, format_args!("{context}: {error}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ancestors;
-    use crate::files::metadata::Metadata;
-
-    #[test]
-    fn ancestors_end_at_the_root() {
-        let open = |path: &str| std::fs::File::open(path).unwrap();
-        let seen = ancestors(open("/proc/self")).unwrap();
-        let expected: Vec<_> =
-            ["/proc/self", "/proc", "/"].iter().map(|path| Metadata::of(open(path)).unwrap().identity).collect();
-        assert_eq!(seen, expected);
-        assert_eq!(ancestors(open("/")).unwrap().len(), 1);
-    }
 }

@@ -1,7 +1,7 @@
 //! What of the system a job can read: decided in this list and nowhere else.
 //!
-//! The paths are the administrator's, so symbolic links in them are followed. What is not there is passed over: a system
-//! without `/cvmfs` has nothing to give or to withhold there.
+//! The paths are the administrator's, so symbolic links in them are followed. What is not there is passed over: a
+//! system without `/cvmfs` has nothing to give or to withhold there.
 
 #![forbid(unsafe_code)]
 
@@ -16,8 +16,9 @@ use std::os::unix::ffi::OsStrExt;
 /// Programs, libraries and the data that come with them.
 const PROGRAMS: &[&str] = &["/usr", "/bin", "/sbin", "/lib*", "/opt", "/cvmfs"];
 
-/// Settings that programs and libraries read; every one of them is public on any system. Never `/etc` as a whole: `/etc/condor`
-/// and others hold what the pilot's account can read and a job must not. A `*` at the end stands for any rest of the name.
+/// Settings that programs and libraries read; every one of them is public on any system. Never `/etc` as a whole:
+/// `/etc/condor` and others hold what the pilot's account can read and a job must not. A `*` at the end stands for any
+/// rest of the name.
 const SETTINGS: &[&str] = &[
     // The dynamic loader.
     "/etc/ld.so*",
@@ -42,7 +43,8 @@ const SETTINGS: &[&str] = &[
     "/etc/default/locale",
     "/etc/*-release",
     "/etc/debian_version",
-    // Trust in servers, of the web and of the grid. Not /etc/ssl/private, not the host's key beside the grid's certificates.
+    // Trust in servers, of the web and of the grid. Not /etc/ssl/private, not the host's key beside the grid's
+    // certificates.
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
     "/etc/ca-certificates*",
@@ -92,32 +94,34 @@ const MACHINE: &[&str] = &[
     "/proc/cmdline",
     "/proc/devices",
     "/proc/sys",
-    // The command's own process. What it starts has a directory of its own there, for which no rule can be made in advance; what
-    // `/proc/self/fd/N` leads to counts by itself, so that pipes and process substitution work everywhere.
+    // The command's own process. What it starts has a directory of its own there, for which no rule can be made in
+    // advance; what `/proc/self/fd/N` leads to counts by itself, so that pipes and process substitution work
+    // everywhere.
     "/proc/self",
     "/sys/devices/system",
 ];
 
-/// Devices without memory of who uses them; reading, writing and asking (`isatty`) are harmless. No terminal is among them.
+/// Devices without memory of who uses them; reading, writing and asking (`isatty`) are harmless. No terminal is among
+/// them.
 const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 
 /// Something of the system that the job can use.
-pub struct Grant {
+pub(super) struct Allowed {
     /// Where it was found.
-    pub path: Vec<u8>,
+    pub(super) path: Vec<u8>,
     /// The open object.
-    pub object: OwnedFd,
+    pub(super) object: OwnedFd,
     /// Which it is.
-    pub identity: Identity,
+    pub(super) identity: Identity,
     /// What the job may do with it, or with everything below if it is a directory.
-    pub rights: BitFlags<AccessFs>,
+    pub(super) rights: BitFlags<AccessFs>,
 }
 
 /// All that is there.
 ///
 /// # Errors
 /// When something is there and cannot be opened for a reason other than permission.
-pub fn grants() -> Outcome<Vec<Grant>> {
+pub(super) fn allowed() -> Outcome<Vec<Allowed>> {
     let read = BitFlags::from(AccessFs::ReadFile);
     let lists = [
         (PROGRAMS, read | AccessFs::Execute),
@@ -125,16 +129,16 @@ pub fn grants() -> Outcome<Vec<Grant>> {
         (MACHINE, read),
         (DEVICES, read | AccessFs::WriteFile | AccessFs::IoctlDev),
     ];
-    let mut grants = Vec::new();
+    let mut allowed = Vec::new();
     for (list, rights) in lists {
         for path in list.iter().flat_map(|pattern| expand(pattern)) {
-            grants.extend(grant(path, rights)?);
+            allowed.extend(open_one(path, rights)?);
         }
     }
-    Ok(grants)
+    Ok(allowed)
 }
 
-fn grant(path: Vec<u8>, rights: BitFlags<AccessFs>) -> Outcome<Option<Grant>> {
+fn open_one(path: Vec<u8>, rights: BitFlags<AccessFs>) -> Outcome<Option<Allowed>> {
     let fail = |errno: Errno| {
         Failure::new(Kind::SiteFault, format_args!("cannot open {}: {errno}", crate::ground::escape::Escaped(&path)))
     };
@@ -146,10 +150,11 @@ fn grant(path: Vec<u8>, rights: BitFlags<AccessFs>) -> Outcome<Option<Grant>> {
     };
     let found = Metadata::of(&object).map_err(fail)?;
     let listing = if found.kind == FileType::Directory { AccessFs::ReadDir.into() } else { BitFlags::EMPTY };
-    Ok(Some(Grant { object, identity: found.identity, rights: rights | listing, path }))
+    Ok(Some(Allowed { object, identity: found.identity, rights: rights | listing, path }))
 }
 
-/// The paths that a pattern stands for: itself, or the entries of its directory that fit its last component with one `*`.
+/// The paths that a pattern stands for: itself, or the entries of its directory that fit its last component with one
+/// `*`.
 fn expand(pattern: &str) -> Vec<Vec<u8>> {
     let Some((directory, (before, after))) =
         pattern.rsplit_once('/').and_then(|(directory, last)| Some((directory, last.split_once('*')?)))
