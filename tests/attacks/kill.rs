@@ -216,22 +216,6 @@ fn k7_an_account_that_has_more_processes_than_the_callers_soft_limit() {
 
 #[test]
 #[ignore = "needs root"]
-fn k6_without_descriptors_and_with_many() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    for closed in crate::common::subsets_of_0_1_2() {
-        for extra in [0, 300] {
-            // All that a descriptor can be duplicated from is closed in the one case.
-            let mut process = Sleeper::start(GREG);
-            site.kill(&sandbox, process.pid(), 9).closed(&closed).extra_descriptors(extra).run().expect(0);
-            assert_eq!(process.ended_by(), 9);
-            site.switcher_calls().last().unwrap().assert_only_a_socket_and_pipes();
-        }
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
 fn k6_the_message_of_a_failure_goes_nowhere_else() {
     // With 1 and 2 closed, the first files that a careless helper opens would become its stderr.
     let site = Site::new();

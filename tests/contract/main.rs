@@ -11,6 +11,7 @@ mod run;
 mod setup;
 #[path = "../common/starter.rs"]
 mod starter;
+mod switching;
 mod trees;
 mod update_proxy;
 mod wrapper;

@@ -11,18 +11,6 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "needs root"]
-fn s6_the_umask_makes_no_difference() {
-    let site = Site::new();
-    for umask in [0, 0o022, 0o077, 0o777] {
-        let sandbox = site.sandbox();
-        let before = sandbox.snapshot();
-        site.setup(&sandbox).umask(umask).run().expect_quiet();
-        sandbox.assert_handed_over(&before);
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
 fn s6_a_default_acl_of_execute_makes_no_difference() {
     let site = Site::new();
     // user::rwx, group::---, other::---
