@@ -91,7 +91,8 @@ fn k3_the_number_is_reused_between_the_call_and_the_signal() {
     let mut rounds = 0..;
     while rounds.next().is_some_and(|round| another_round(round, 3, in_time >= 3)) {
         let victim = Sleeper::start(GREG);
-        // The switcher is called again a second later: time enough for the process to end and its number to be given away.
+        // The switcher is called again a second later: time enough for the process to end and its number to be given
+        // away.
         site.configure_switcher("fail = 202 times 1");
         let arguments = [site.switcher().into_os_string(), sandbox.parked_proxy().into_os_string()];
         let words = [victim.pid().to_string(), "9".into(), "1".into(), "1".into()];

@@ -1,4 +1,5 @@
-//! `audit/ledger.md` keeps its promise: every attack has an entry, and every entry names tests that exist or says why it is open.
+//! `audit/ledger.md` keeps its promise: every attack has an entry, and every entry names tests that exist or says why
+//! it is open.
 
 use std::collections::BTreeSet;
 use std::fs;

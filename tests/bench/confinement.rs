@@ -1,5 +1,5 @@
-//! What confinement costs: for each phase the time that it takes to take it on, and what its filter adds to a system call, as medians
-//! of many processes. One line a phase: its name, microseconds, nanoseconds.
+//! What confinement costs: for each phase the time that it takes to take it on, and what its filter adds to a system
+//! call, as medians of many processes. One line a phase: its name, microseconds, nanoseconds.
 //!
 //! A process can be confined only once, so the program starts itself for every measurement.
 

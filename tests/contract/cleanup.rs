@@ -216,7 +216,8 @@ fn ticket_1717_the_proxy_may_have_expired_as_far_as_the_helper_is_concerned() {
     }
 }
 
-/// #235, #3280: a proxy that has expired does not get better by trying, and whoever holds the job should read what is wrong.
+/// #235, #3280: a proxy that has expired does not get better by trying, and whoever holds the job should read what is
+/// wrong.
 #[test]
 #[ignore = "needs root"]
 fn a_proxy_that_the_switcher_finds_expired_is_named_and_no_helper_tries_again() {

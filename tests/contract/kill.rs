@@ -1,5 +1,6 @@
-//! `condor_glexec_kill` against the built programs, with two accounts: what the ProcD gives it and expects of it. Every call is
-//! made without any descriptor open and with SIGPIPE ignored, from a directory that has nothing to do with it, as the ProcD does.
+//! `condor_glexec_kill` against the built programs, with two accounts: what the ProcD gives it and expects of it. Every
+//! call is made without any descriptor open and with SIGPIPE ignored, from a directory that has nothing to do with it,
+//! as the ProcD does.
 
 use crate::common::{GREG, PILOT, Site, Sleeper, put_file};
 use std::ffi::OsString;
@@ -152,8 +153,8 @@ fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called()
     process.assert_alive();
 }
 
-/// #1717: a job whose proxy had expired could not be ended any more. A helper looks at a proxy's file, never at its dates: whether it is
-/// still good for this is the switcher's to say.
+/// #1717: a job whose proxy had expired could not be ended any more. A helper looks at a proxy's file, never at its
+/// dates: whether it is still good for this is the switcher's to say.
 #[test]
 #[ignore = "needs root"]
 fn ticket_1717_a_job_whose_proxy_has_expired_is_killed() {

@@ -1,5 +1,5 @@
-//! What HTCondor's Starter and ProcD give the helpers and expect of them, against the built programs; a file for each program, and one for the
-//! trees that go there and back.
+//! What HTCondor's Starter and ProcD give the helpers and expect of them, against the built programs; a file for each
+//! program, and one for the trees that go there and back.
 
 #![deny(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The helpers that switch, one like the other: what the switcher is given, and what of a caller's state makes no difference.
+//! The helpers that switch, one like the other: what the switcher is given, and what of a caller's state makes no
+//! difference.
 
 use super::cleanup::job;
 use super::update_proxy::assert_proxy;
@@ -71,7 +72,8 @@ impl Work {
         }
     }
 
-    /// The test goes on only if this is the proxy that the switcher should get: it is the pilot's, where nobody else can put another one.
+    /// The test goes on only if this is the proxy that the switcher should get: it is the pilot's, where nobody else
+    /// can put another one.
     #[track_caller]
     fn assert_proxy_of(&self, call: &SwitcherCall) -> OsString {
         let proxy = call.variable("GLEXEC_CLIENT_CERT").unwrap().clone();

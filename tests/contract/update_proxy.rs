@@ -1,4 +1,5 @@
-//! `condor_glexec_update_proxy` against the built programs, with two accounts: what the Starter gives it and expects of it.
+//! `condor_glexec_update_proxy` against the built programs, with two accounts: what the Starter gives it and expects of
+//! it.
 
 use crate::common::{FileSystem, GREG, PILOT, Sandbox, Site, Snapshot, as_account, pem, put_file};
 use std::ffi::OsString;
