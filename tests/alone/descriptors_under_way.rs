@@ -1,5 +1,5 @@
-//! The kernel lets an account have so many descriptors on their way through sockets, all its processes together; a helper waits for the
-//! others, but not for ever.
+//! The kernel lets an account have so many descriptors on their way through sockets, all its processes together; a
+//! helper waits for the others, but not for ever.
 
 use crate::common::raw::Raw;
 use crate::common::{Account, GREG, PILOT, Site, as_account, available, finish, put_file};

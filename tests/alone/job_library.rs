@@ -1,5 +1,5 @@
-//! `glexec_rs::job::run`, called from Rust as another pilot framework would. The call takes the whole process, its signals and all its children: the
-//! test program runs itself once more to make it, as root as the pilot.
+//! `glexec_rs::job::run`, called from Rust as another pilot framework would. The call takes the whole process, its
+//! signals and all its children: the test program runs itself once more to make it, as root as the pilot.
 
 use crate::common::PILOT;
 use crate::turn;

@@ -1,4 +1,5 @@
-//! A node with as many slots as `GLEXEC_RS_SLOTS` says, 60 by default (200 with `tests/run --full`): all of them set up, run, kill and clean up in one EXECUTE at the same time.
+//! A node with as many slots as `GLEXEC_RS_SLOTS` says, 60 by default (200 with `tests/run --full`): all of them set
+//! up, run, kill and clean up in one EXECUTE at the same time.
 
 use crate::common::Site;
 use crate::own_namespaces;

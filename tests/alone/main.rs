@@ -1,5 +1,5 @@
-//! Tests that go one at a time, with no other test beside them: they leave on purpose what others would complain about, use up what all processes of
-//! an account share, change a limit of this whole process, or need all of the machine.
+//! Tests that go one at a time, with no other test beside them: they leave on purpose what others would complain about,
+//! use up what all processes of an account share, change a limit of this whole process, or need all of the machine.
 
 #![deny(unsafe_code)]
 

@@ -1,12 +1,13 @@
-//! IPC objects and sockets with abstract names belong to a namespace. In one of its own, a test sees all that is left, and nothing of
-//! what others have on the machine.
+//! IPC objects and sockets with abstract names belong to a namespace. In one of its own, a test sees all that is left,
+//! and nothing of what others have on the machine.
 
 #![allow(unsafe_code)] // unshare(2)
 
 use crate::common::Site;
 use std::process::Command;
 
-/// Does `work` in a thread with namespaces of its own, which the threads and processes that it starts share; then looks at what is left there.
+/// Does `work` in a thread with namespaces of its own, which the threads and processes that it starts share; then looks
+/// at what is left there.
 pub fn with(site: &Site, work: impl FnOnce() + Send) {
     let thread = || {
         let namespaces = libc::CLONE_NEWIPC | libc::CLONE_NEWNET | libc::CLONE_NEWNS;
@@ -25,7 +26,8 @@ pub fn with(site: &Site, work: impl FnOnce() + Send) {
     std::thread::scope(|scope| scope.spawn(thread).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
 }
 
-/// The System V objects and the sockets with names of this thread's namespaces; each table begins with a line of titles.
+/// The System V objects and the sockets with names of this thread's namespaces; each table begins with a line of
+/// titles.
 fn tables() -> impl Iterator<Item = String> {
     let files = ["sysvipc/shm", "sysvipc/sem", "sysvipc/msg", "thread-self/net/unix"];
     let lines = files.into_iter().flat_map(|file| {

@@ -11,7 +11,8 @@ const HANGS: Duration = Duration::from_secs(600);
 /// What most nodes let a process open. As many descriptors may be under way between all processes of an account.
 const DESCRIPTORS: u64 = 1024;
 
-/// The job: reads its inputs, writes outputs of every kind, says what descriptors it has, and then waits together with a child.
+/// The job: reads its inputs, writes outputs of every kind, says what descriptors it has, and then waits together with
+/// a child.
 const JOB: &str = r#"
 cat slot input > "output of $SLOT"
 mkdir -p results/deep

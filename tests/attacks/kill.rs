@@ -91,7 +91,8 @@ fn k3_the_number_is_reused_between_the_call_and_the_signal() {
     let mut rounds = 0..;
     while rounds.next().is_some_and(|round| another_round(round, 3, in_time >= 3)) {
         let victim = Sleeper::start(GREG);
-        // The switcher is called again a second later: time enough for the process to end and its number to be given away.
+        // The switcher is called again a second later: time enough for the process to end and its number to be given
+        // away.
         site.configure_switcher("fail = 202 times 1");
         let arguments = [site.switcher().into_os_string(), sandbox.parked_proxy().into_os_string()];
         let words = [victim.pid().to_string(), "9".into(), "1".into(), "1".into()];
@@ -212,22 +213,6 @@ fn k7_an_account_that_has_more_processes_than_the_callers_soft_limit() {
     let limited = || Ok(setrlimit(Resource::Nproc, Rlimit { current: Some(30), maximum: Some(1000) })?);
     site.kill(&sandbox, family[0].pid(), 9).last(limited).run().expect(0);
     assert_eq!(family[0].ended_by(), 9);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn k6_without_descriptors_and_with_many() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    for closed in crate::common::subsets_of_0_1_2() {
-        for extra in [0, 300] {
-            // All that a descriptor can be duplicated from is closed in the one case.
-            let mut process = Sleeper::start(GREG);
-            site.kill(&sandbox, process.pid(), 9).closed(&closed).extra_descriptors(extra).run().expect(0);
-            assert_eq!(process.ended_by(), 9);
-            site.switcher_calls().last().unwrap().assert_only_a_socket_and_pipes();
-        }
-    }
 }
 
 #[test]

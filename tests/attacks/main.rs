@@ -1,4 +1,5 @@
-//! The attacks on the helpers, run by the accounts that would run them against the built programs. The numbers are those of the ledger in `audit/`.
+//! The attacks on the helpers, run by the accounts that would run them against the built programs. The numbers are
+//! those of the ledger in `audit/`.
 
 #![deny(unsafe_code)]
 

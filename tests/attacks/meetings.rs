@@ -1,4 +1,5 @@
-//! Two helpers that meet at the worst moment: right before one of them locks the sandbox, another one does all of its work.
+//! Two helpers that meet at the worst moment: right before one of them locks the sandbox, another one does all of its
+//! work.
 
 use crate::common::{Call, Finished, Sandbox, Site, Snapshot, pem};
 use crate::tracing::{Event, Next, trace};

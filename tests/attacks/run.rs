@@ -1,5 +1,5 @@
-//! The attacks on `condor_glexec_run` against the built programs. The numbers are those of the ledger in `audit/`; those on the
-//! wrapper behind it are in the wrapper's own tests.
+//! The attacks on `condor_glexec_run` against the built programs. The numbers are those of the ledger in `audit/`;
+//! those on the wrapper behind it are in the wrapper's own tests.
 
 use crate::common::{
     Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, as_account, finish, pem, put_file, put_link,
@@ -159,8 +159,8 @@ fn r4_the_sandbox_is_a_link_a_file_or_nothing() {
     }
 }
 
-/// With the real wrapper, and a Starter that does its part: the job must not be started anywhere but in a directory of the target
-/// account.
+/// With the real wrapper, and a Starter that does its part: the job must not be started anywhere but in a directory of
+/// the target account.
 #[test]
 #[ignore = "needs root"]
 fn r4_the_sandbox_is_a_directory_of_somebody_else() {

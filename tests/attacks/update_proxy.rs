@@ -1,5 +1,5 @@
-//! The attacks on `condor_glexec_update_proxy`, run by the accounts that would run them against the built programs. The numbers are
-//! those of the ledger in `audit/`.
+//! The attacks on `condor_glexec_update_proxy`, run by the accounts that would run them against the built programs. The
+//! numbers are those of the ledger in `audit/`.
 
 use crate::common::{GREG, MALLORY, PILOT, Sandbox, Site, Snapshot};
 use crate::common::{another_round, as_account, finish, pem, put_file, put_link, while_attacked};

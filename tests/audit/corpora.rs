@@ -1,5 +1,6 @@
-//! Repeats every input that the fuzz targets have kept, and all that ever made one fail, without a fuzzer: `fuzz/corpus/<target>` and
-//! `fuzz/crashes/<target>`. Where hostile bytes are read, the reading thread is confined as the helper is.
+//! Repeats every input that the fuzz targets have kept, and all that ever made one fail, without a fuzzer:
+//! `fuzz/corpus/<target>` and `fuzz/crashes/<target>`. Where hostile bytes are read, the reading thread is confined as
+//! the helper is.
 //!
 //! With the variable `FUZZ_SEEDS` set, `seeds` also writes what real runs say as inputs into that directory.
 

@@ -1,6 +1,6 @@
 //! The decoder of the environment channel against a model of its syntax that was written from the description alone
-//! (`fuzz/bodies/environment_model.rs`). That the model is right is shown by the golden cases of the original code; then both are
-//! asked about generated buffers: well-formed ones, nearly well-formed ones, and any bytes.
+//! (`fuzz/bodies/environment_model.rs`). That the model is right is shown by the golden cases of the original code;
+//! then both are asked about generated buffers: well-formed ones, nearly well-formed ones, and any bytes.
 //!
 //! `GLEXEC_RS_CASES` says how many of each are tried, by default 1024.
 

@@ -1,4 +1,5 @@
-//! `audit/ledger.md` keeps its promise: every attack has an entry, and every entry names tests that exist or says why it is open.
+//! `audit/ledger.md` keeps its promise: every attack has an entry, and every entry names tests that exist or says why
+//! it is open.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -26,42 +27,73 @@ fn required() -> BTreeSet<String> {
     attacks.chain(FLAWS.map(str::to_owned)).collect()
 }
 
+/// How many words an attack or an answer may take.
+const WORDS: usize = 40;
+
+/// One attack's paragraphs: what it is, our answer, and the tests as a list.
+#[derive(Default)]
+struct Entry {
+    number: String,
+    attack: String,
+    answer: String,
+    tests: Vec<String>,
+}
+
+/// The entries, and what is wrong with their form. What comes between a heading and the first entry below it is free text.
+fn entries(ledger: &str) -> (Vec<Entry>, Vec<String>) {
+    let (mut entries, mut problems) = (Vec::<Entry>::new(), Vec::new());
+    let mut is_inside = false;
+    for paragraph in ledger.split("\n\n").map(str::trim).filter(|paragraph| !paragraph.is_empty()) {
+        let begin = paragraph.strip_prefix("**").and_then(|rest| rest.split_once("**"));
+        if let Some((number, attack)) = begin {
+            entries.push(Entry { number: number.into(), attack: attack.trim().into(), ..Entry::default() });
+            is_inside = true;
+        } else if paragraph.starts_with('#') {
+            is_inside = false;
+        } else if let Some(entry) = entries.last_mut().filter(|_| is_inside) {
+            if let Some(answer) = paragraph.strip_prefix("Answer:") {
+                entry.answer.push_str(answer.trim());
+            } else if paragraph.starts_with("- ") {
+                let tests = paragraph.lines().map(|line| line.trim_start_matches("- ").trim_matches('`').to_owned());
+                entry.tests.extend(tests);
+            } else {
+                problems.push(format!("{}: neither an answer nor tests: {paragraph}", entry.number));
+            }
+        }
+    }
+    (entries, problems)
+}
+
 /// Everything that is wrong with a ledger; `exists` says whether a test `file::name` does.
 fn problems(ledger: &str, exists: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut missing = required();
     let mut seen = BTreeSet::new();
-    let mut problems = Vec::new();
-    for row in ledger.lines().filter(|line| line.starts_with('|')) {
-        let cells: Vec<&str> = row.trim_matches('|').split('|').map(str::trim).collect();
-        let [number, attack, answer, shown_by] = cells[..] else {
-            problems.push(format!("not four cells: {row}"));
-            continue;
-        };
-        if number == "#" || number.starts_with("---") {
-            continue;
-        }
-        if !seen.insert(number) {
+    let (entries, mut problems) = entries(ledger);
+    for Entry { number, attack, answer, tests } in entries {
+        if !seen.insert(number.clone()) {
             problems.push(format!("{number} is there twice"));
         }
-        if !missing.remove(number) && !number.starts_with("CVE-") {
+        if !missing.remove(&number) && !number.starts_with("CVE-") {
             problems.push(format!("{number} is no known attack"));
         }
-        if attack.is_empty() || answer.is_empty() {
-            problems.push(format!("{number} has an empty cell"));
+        for (what, text) in [("attack", &attack), ("answer", &answer)] {
+            let words = text.split_whitespace().count();
+            if words == 0 {
+                problems.push(format!("{number} has no {what}"));
+            } else if words > WORDS {
+                problems.push(format!("{number}: the {what} has {words} words"));
+            }
         }
-        // Between backquotes stands a test, and only in the last cell.
-        let tests: Vec<&str> = shown_by.split('`').skip(1).step_by(2).collect();
         for test in &tests {
             if !test.rsplit_once("::").is_some_and(|(file, name)| exists(file, name)) {
                 problems.push(format!("{number}: there is no test {test}"));
             }
         }
         // "**open**: why" or "why … is **open**: why"; a bare word explains nothing.
-        let is_explained = |cell: &str| {
-            cell.split_once("**open**")
-                .is_some_and(|(before, after)| before.len().max(after.len()) >= "for a reason".len())
-        };
-        if tests.is_empty() && !is_explained(answer) && !is_explained(shown_by) {
+        let is_explained = answer
+            .split_once("**open**")
+            .is_some_and(|(before, after)| before.len().max(after.len()) >= "for a reason".len());
+        if tests.is_empty() && !is_explained {
             problems.push(format!("{number} has neither a test nor a reason why it is open"));
         }
     }
@@ -105,35 +137,38 @@ fn every_attack_has_an_answer_and_every_named_test_exists() {
 
 #[test]
 fn a_bad_ledger_is_found_out() {
-    let good: String = required().iter().map(|number| format!("| {number} | a | b | `f::known` |\n")).collect();
+    let entry = |number: &String| format!("**{number}** a\n\nAnswer: b\n\n- `f::known`\n\n");
+    let good: String = required().iter().map(entry).collect();
     let exists = |file: &str, name: &str| (file, name) == ("f", "known");
     assert_eq!(problems(&good, exists), Vec::<String>::new());
 
-    for (from, to, complaint) in [
-        ("| S1 | a | b | `f::known` |\n", "", "S1 is missing"),
-        ("| CVE-2021-4034 | a | b | `f::known` |\n", "", "CVE-2021-4034 is missing"),
-        ("| S1 | a | b | `f::known` |", "| S1 | a | b | `f::unknown` |", "S1: there is no test f::unknown"),
-        ("| S1 | a | b | `f::known` |", "| S1 | a | b | `f::known` `g::known` |", "S1: there is no test g::known"),
-        ("| S1 | a | b | `f::known` |", "| S1 | a | b | `known` |", "S1: there is no test known"),
-        ("| S1 | a | b | `f::known` |", "| S1 | a | b | |", "S1 has neither a test nor a reason why it is open"),
-        (
-            "| S1 | a | b | `f::known` |",
-            "| S1 | a | b `f::known` | |",
-            "S1 has neither a test nor a reason why it is open",
-        ),
-        ("| S1 | a | b | `f::known` |", "| S1 | a | **open** | |", "S1 has neither a test nor a reason why it is open"),
-        ("| S1 | a | b |", "| S1 | | b |", "S1 has an empty cell"),
-        ("| S1 | a | b |", "| S1 | a |", "not four cells: | S1 | a | `f::known` |"),
-        ("| S1 | a", "| S1 | a | b | `f::known` |\n| S1 | a", "S1 is there twice"),
-        ("| S1 | a", "| S11 | a | b | `f::known` |\n| S1 | a", "S11 is no known attack"),
+    let long = "a word ".repeat(21);
+    let s1 = "**S1** a\n\nAnswer: b\n\n- `f::known`\n\n";
+    for (to, complaint) in [
+        ("", "S1 is missing"),
+        ("**S1** a\n\nAnswer: b\n\n- `f::unknown`\n\n", "S1: there is no test f::unknown"),
+        ("**S1** a\n\nAnswer: b\n\n- `f::known`\n- `g::known`\n\n", "S1: there is no test g::known"),
+        ("**S1** a\n\nAnswer: b\n\n- `known`\n\n", "S1: there is no test known"),
+        ("**S1** a\n\nAnswer: b\n\n", "S1 has neither a test nor a reason why it is open"),
+        ("**S1** a\n\nAnswer: b `f::known`\n\n", "S1 has neither a test nor a reason why it is open"),
+        ("**S1** a\n\nAnswer: **open**\n\n", "S1 has neither a test nor a reason why it is open"),
+        ("**S1**\n\nAnswer: b\n\n- `f::known`\n\n", "S1 has no attack"),
+        ("**S1** a\n\n- `f::known`\n\n", "S1 has no answer"),
+        ("**S1** a\n\nb\n\n- `f::known`\n\n", "S1: neither an answer nor tests: b"),
+        (&format!("**S1** a\n\nAnswer: {long}\n\n- `f::known`\n\n"), "S1: the answer has 42 words"),
+        (&format!("**S1** {long}\n\nAnswer: b\n\n- `f::known`\n\n"), "S1: the attack has 42 words"),
+        (&format!("{s1}{s1}"), "S1 is there twice"),
+        (&format!("{s1}**S11** a\n\nAnswer: b\n\n- `f::known`\n\n"), "S11 is no known attack"),
     ] {
-        let bad = good.replacen(from, to, 1);
+        let bad = good.replacen(s1, to, 1);
         assert_ne!(bad, good, "{complaint}");
         let found = problems(&bad, exists);
         assert!(found.iter().any(|problem| problem == complaint), "{complaint}: {found:?}");
     }
-    let open = good.replacen("| S1 | a | b | `f::known` |", "| S1 | a | **open**: there is no such program | |", 1);
-    assert_eq!(problems(&open, exists), Vec::<String>::new());
+    let without_flaw = good.replacen(&entry(&"CVE-2021-4034".to_owned()), "", 1);
+    assert_eq!(problems(&without_flaw, exists), ["CVE-2021-4034 is missing"]);
+    let open = good.replacen(s1, "**S1** a\n\nAnswer: **open**: there is no such program\n\n", 1);
+    assert_eq!(problems(&format!("# Title\n\nFree text.\n\n{open}"), exists), Vec::<String>::new());
 }
 
 #[test]

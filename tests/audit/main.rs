@@ -1,4 +1,5 @@
-//! What stands beside the programs keeps its promises: the ledger of attacks, the corpora of the fuzz targets, the models and the profiles.
+//! What stands beside the programs keeps its promises: the ledger of attacks, the corpora of the fuzz targets, the
+//! models and the profiles.
 
 #![forbid(unsafe_code)]
 

@@ -153,7 +153,8 @@ fn every_record_is_received_in_a_whole_copy() {
             inputs.push(whole(first, &[&down, &closed(0, 0o755), &link(1, target), &file(2, 0o600), &up]));
         }
     }
-    // Through a link that leads up (`..`, `.`, `../..`), one whose target goes on from there (`a/../../beside`, `a/..`).
+    // Through a link that leads up (`..`, `.`, `../..`), one whose target goes on from there (`a/../../beside`,
+    // `a/..`).
     for (up, through, depth) in [1, 2, 3]
         .into_iter()
         .flat_map(|up| [(up, 9), (up, 12)])

@@ -65,8 +65,8 @@ fn ids(name: &str) -> Option<(u32, u32)> {
     Some((fields[2].parse().ok()?, fields[3].parse().ok()?))
 }
 
-/// Does `work` in a thread whose kernel credentials are the account's and nothing else. All that the thread does to files and
-/// processes is done by that account (umask and working directory stay the process's: set modes explicitly).
+/// Does `work` in a thread whose kernel credentials are the account's and nothing else. All that the thread does to
+/// files and processes is done by that account (umask and working directory stay the process's: set modes explicitly).
 ///
 /// # Panics
 /// When `work` does.
@@ -116,8 +116,8 @@ pub fn while_attacked<T>(account: Account, attack: impl Fn() + Sync, work: impl 
     })
 }
 
-/// Whether a race goes on: for at least so many rounds, and for ten times as many as long as `met` is false, which says that the attacker has
-/// come at the right moment once. On a busy machine he gets little time.
+/// Whether a race goes on: for at least so many rounds, and for ten times as many as long as `met` is false, which says
+/// that the attacker has come at the right moment once. On a busy machine he gets little time.
 pub fn another_round(round: u64, least: u64, met: bool) -> bool {
     round < least || (!met && round < 10 * least)
 }

@@ -17,8 +17,8 @@ use std::time::{Duration, Instant};
 /// After this long a helper hangs, and the test has failed.
 const TIME_LIMIT: Duration = Duration::from_secs(180);
 
-/// One call of a program, by default as the Starter makes it: as the pilot, without further groups, umask 022, fd 0 `/dev/null`,
-/// 1 and 2 one pipe, nothing above, SIGPIPE at its default, and the pilot's secrets in the environment.
+/// One call of a program, by default as the Starter makes it: as the pilot, without further groups, umask 022, fd 0
+/// `/dev/null`, 1 and 2 one pipe, nothing above, SIGPIPE at its default, and the pilot's secrets in the environment.
 pub struct Call {
     program: PathBuf,
     arguments: Vec<OsString>,
@@ -230,8 +230,8 @@ impl Call {
             for (resource, value) in &limits {
                 rustix::process::setrlimit(*resource, Rlimit { current: Some(*value), maximum: Some(*value) })?;
             }
-            // Before it becomes the account: the kernel honours a setuid switcher only where tracing began with root's rights.
-            // SAFETY: calls that take numbers; the list of groups is empty.
+            // Before it becomes the account: the kernel honours a setuid switcher only where tracing began with root's
+            // rights. SAFETY: calls that take numbers; the list of groups is empty.
             if traced
                 && unsafe {
                     libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) != 0

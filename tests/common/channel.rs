@@ -1,5 +1,5 @@
-//! The Starter's end of the environment channel, as far as an honest run needs it: what a job without streams of the Starter's
-//! is sent, and what comes back.
+//! The Starter's end of the environment channel, as far as an honest run needs it: what a job without streams of the
+//! Starter's is sent, and what comes back.
 
 #![forbid(unsafe_code)]
 
@@ -26,8 +26,8 @@ impl Channel {
         (Channel { socket }, theirs.into())
     }
 
-    /// Sends the environment (V2 raw, without the final NUL) and a fresh socket; what comes on that one until its end: nothing when the
-    /// job was started, else the reason.
+    /// Sends the environment (V2 raw, without the final NUL) and a fresh socket; what comes on that one until its end:
+    /// nothing when the job was started, else the reason.
     ///
     /// # Panics
     /// When there is no hello.

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Makes a directory below `parent`, mode 0755, whose name begins with `prefix`.
 ///
-/// Process ids come again: the name may be that of a directory which a test program left that was killed, so the next number is taken.
+/// Process ids come again: the name may be that of a directory which a test program left that was killed, so the next
+/// number is taken.
 pub fn new_directory(parent: &Path, prefix: &str) -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     loop {

@@ -1,5 +1,5 @@
-//! An `/etc/glexec-rs` of a test's own: in a mount namespace that only one thread and what it starts are in. The machine's own is
-//! never touched.
+//! An `/etc/glexec-rs` of a test's own: in a mount namespace that only one thread and what it starts are in. The
+//! machine's own is never touched.
 
 #![allow(unsafe_code)] // unshare(2)
 

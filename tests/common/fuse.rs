@@ -1,4 +1,5 @@
-//! A file system whose server is somebody's process: it answers when it likes (`/dev/fuse`, protocol 7.31 of `linux/fuse.h`).
+//! A file system whose server is somebody's process: it answers when it likes (`/dev/fuse`, protocol 7.31 of
+//! `linux/fuse.h`).
 
 #![deny(unsafe_code)]
 

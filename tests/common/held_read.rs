@@ -1,4 +1,5 @@
-//! Something done right between a helper's look at a file and its reading it, every time: chance meets that moment too seldom.
+//! Something done right between a helper's look at a file and its reading it, every time: chance meets that moment too
+//! seldom.
 
 #![allow(unsafe_code)] // fanotify(7)
 
@@ -42,7 +43,8 @@ pub fn before_first_read<T>(path: &Path, change: impl FnOnce() + Send, work: imp
 /// A group that is asked before anybody reads from the file.
 fn watch(path: &Path) -> File {
     let path = CString::new(path.as_os_str().as_bytes()).unwrap();
-    // SAFETY: takes flags and gives a descriptor of our own; then one that is open and a path that lives through the call.
+    // SAFETY: takes flags and gives a descriptor of our own; then one that is open and a path that lives through the
+    // call.
     unsafe {
         let group = libc::fanotify_init(libc::FAN_CLASS_CONTENT | libc::FAN_CLOEXEC, libc::O_RDONLY as _);
         assert!(group >= 0, "fanotify_init: {}", std::io::Error::last_os_error());

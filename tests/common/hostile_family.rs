@@ -1,5 +1,5 @@
-//! Families of processes that do everything not to be killed. The test program itself is the job: with [`VARIABLE`] set, its
-//! test `acts_as_a_family` becomes one of them.
+//! Families of processes that do everything not to be killed. The test program itself is the job: with [`VARIABLE`]
+//! set, its test `acts_as_a_family` becomes one of them.
 
 #![allow(unsafe_code)] // fork and clone
 
@@ -68,7 +68,8 @@ fn acts_as_a_family() {
         }
         "vfork" => {
             ready();
-            // SAFETY: without CLONE_VM this is fork, but the parent waits in the kernel until the child ends or executes.
+            // SAFETY: without CLONE_VM this is fork, but the parent waits in the kernel until the child ends or
+            // executes.
             if unsafe { libc::syscall(libc::SYS_clone, libc::CLONE_VFORK | libc::SIGCHLD, 0, 0, 0, 0) } == 0 {
                 loop {
                     nap(1_000_000);
@@ -90,7 +91,8 @@ fn acts_as_a_family() {
                 }
             }
             loop {
-                // SAFETY: a signal to all that this process may signal; in its domain or account, that is its own family.
+                // SAFETY: a signal to all that this process may signal; in its domain or account, that is its own
+                // family.
                 unsafe { libc::kill(0, libc::SIGCONT) };
                 nap(1);
             }

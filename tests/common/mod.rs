@@ -1,5 +1,5 @@
-//! What the whole-program tests share: the accounts, an installation of the built programs, a place for sandboxes, a way
-//! to call a helper exactly as HTCondor's Starter and ProcD do, and a look at what is left afterwards.
+//! What the whole-program tests share: the accounts, an installation of the built programs, a place for sandboxes, a
+//! way to call a helper exactly as HTCondor's Starter and ProcD do, and a look at what is left afterwards.
 //!
 //! A test that needs two accounts begins with
 //!
@@ -10,8 +10,8 @@
 //!     let site = Site::new();
 //! ```
 //!
-//! so that without root the summary says `ignored`. `tests/run` as root includes what is marked so. A test whose name begins with `acts_as_` is none:
-//! other tests start this program anew to be what it is called.
+//! so that without root the summary says `ignored`. `tests/run` as root includes what is marked so. A test whose name
+//! begins with `acts_as_` is none: other tests start this program anew to be what it is called.
 
 #![allow(dead_code, unused_imports)] // each test program uses a part of it
 

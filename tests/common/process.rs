@@ -21,7 +21,8 @@ impl Sleeper {
         sleeper
     }
 
-    /// Starts one with a child that sleeps, too; gives its number as well. It never waits for the child, which stays a zombie when it has ended.
+    /// Starts one with a child that sleeps, too; gives its number as well. It never waits for the child, which stays a
+    /// zombie when it has ended.
     pub fn start_with_child(account: Account) -> (Self, u32) {
         let script = "/bin/sleep 1000 & echo $!; exec /bin/sleep 1000";
         let mut child = command(account, &["/bin/sh", "-c", script]).stdout(Stdio::piped()).spawn().unwrap();
@@ -94,7 +95,8 @@ fn await_sleep(pid: u32) {
     await_state(pid, 'S');
 }
 
-/// Waits until something `holds`, which `what` says in words. It may take as long as all processes of a busy machine need to end.
+/// Waits until something `holds`, which `what` says in words. It may take as long as all processes of a busy machine
+/// need to end.
 ///
 /// # Panics
 /// When it takes longer; not while the test fails already, for another reason.

@@ -18,7 +18,8 @@ const PROGRAMS: [(&str, &str); 9] = [
     ("glexec_rootless", env!("CARGO_BIN_EXE_glexec_rootless")),
 ];
 
-/// All of them, by name: those in the folder that the variable `GLEXEC_RS_PROGRAMS` names (a release build), else cargo's.
+/// All of them, by name: those in the folder that the variable `GLEXEC_RS_PROGRAMS` names (a release build), else
+/// cargo's.
 pub fn built() -> impl Iterator<Item = (&'static str, PathBuf)> {
     let folder = std::env::var_os("GLEXEC_RS_PROGRAMS").map(PathBuf::from);
     PROGRAMS

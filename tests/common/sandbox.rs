@@ -61,8 +61,8 @@ impl Sandbox {
         assert!(std::fs::symlink_metadata(&self.parked).is_err(), "S.condor is there");
     }
 
-    /// The test goes on only if S is the target account's now, as `before` without what no copy keeps, and `S.condor` holds
-    /// the proxy alone.
+    /// The test goes on only if S is the target account's now, as `before` without what no copy keeps, and `S.condor`
+    /// holds the proxy alone.
     #[track_caller]
     pub fn assert_handed_over(&self, before: &Snapshot) {
         self.snapshot().assert_same(&before.clone().masked(0o755).owned_by(GREG));
@@ -77,8 +77,8 @@ impl Sandbox {
         assert_eq!(parked.get(&self.proxy), before.get(&self.proxy));
     }
 
-    /// The test goes on only if S is the pilot's again, with what was in the job's tree `job` but the job's proxy, in whose place
-    /// there is the pilot's from the tree `pilot`; and nothing is beside it.
+    /// The test goes on only if S is the pilot's again, with what was in the job's tree `job` but the job's proxy, in
+    /// whose place there is the pilot's from the tree `pilot`; and nothing is beside it.
     #[track_caller]
     pub fn assert_taken_back(&self, job: &Snapshot, pilot: &Snapshot) {
         let mut expected = job.clone().masked(0o755).owned_by(PILOT).without(&self.proxy).below();

@@ -35,8 +35,8 @@ pub enum FileSystem {
     Btrfs(u32),
 }
 
-/// A directory of root's, mode 0711, with `libexec` (the programs and the switcher), `execute` (EXECUTE) and `pilot` (the
-/// pilot's private files). It is removed in the end, and everything that should not be left is looked for.
+/// A directory of root's, mode 0711, with `libexec` (the programs and the switcher), `execute` (EXECUTE) and `pilot`
+/// (the pilot's private files). It is removed in the end, and everything that should not be left is looked for.
 pub struct Site {
     /// The directory.
     pub root: PathBuf,
@@ -85,7 +85,8 @@ impl Site {
         self.program("switcher")
     }
 
-    /// Sets what the switcher is to do from now on, as lines `key = value` (see `tests/switcher`), and forgets its failures.
+    /// Sets what the switcher is to do from now on, as lines `key = value` (see `tests/switcher`), and forgets its
+    /// failures.
     pub fn configure_switcher(&self, lines: &str) {
         let _ = std::fs::remove_file(self.program("switcher.failures"));
         std::fs::write(self.program("switcher.conf"), lines).unwrap();
@@ -224,7 +225,8 @@ impl Site {
         killed.filter(Result::is_ok).count()
     }
 
-    /// Kills what still runs from here, and what that starts meanwhile: a switcher that hangs is root's, so that no helper could.
+    /// Kills what still runs from here, and what that starts meanwhile: a switcher that hangs is root's, so that no
+    /// helper could.
     #[track_caller]
     pub fn kill_processes(&self) {
         await_that("all processes have ended", || {
@@ -280,8 +282,8 @@ pub fn install_built(built: &Path, at: &Path) {
     }
 }
 
-/// Copies a program. Another process writes it: what this one writes itself, a child that another thread forks meanwhile would hold open, and
-/// a file that is open for writing cannot be executed.
+/// Copies a program. Another process writes it: what this one writes itself, a child that another thread forks
+/// meanwhile would hold open, and a file that is open for writing cannot be executed.
 fn copy(from: &Path, to: &Path, mode: &str) {
     run(Command::new("install").args(["-m", mode]).arg(from).arg(to));
 }

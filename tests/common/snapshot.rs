@@ -97,8 +97,8 @@ impl Snapshot {
         self
     }
 
-    /// Without the mark of a sandbox that is not in its place yet: where the target side is killed just after the exchange, the mark stays,
-    /// and means nothing to the directory's owner.
+    /// Without the mark of a sandbox that is not in its place yet: where the target side is killed just after the
+    /// exchange, the mark stays, and means nothing to the directory's owner.
     pub fn unmarked(self) -> Self {
         self.with("", |sandbox| sandbox.mode &= !0o1000)
     }

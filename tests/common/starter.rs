@@ -1,4 +1,5 @@
-//! The Starter's end of the environment channel: says and expects what the original does, and lets a test say anything else.
+//! The Starter's end of the environment channel: says and expects what the original does, and lets a test say anything
+//! else.
 //!
 //! In order, native byte order, over a `SOCK_STREAM` pair whose other end is the wrapper's fd 0 (HTCondor up to 9.10):
 //!
@@ -22,7 +23,8 @@ use std::time::Duration;
 /// What the wrapper says first.
 pub const HELLO: u32 = 0xdead_beef;
 
-/// After this long without a byte the wrapper hangs, and the test has failed. Longer than any deadline of the wrapper's.
+/// After this long without a byte the wrapper hangs, and the test has failed. Longer than any deadline of the
+/// wrapper's.
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// The most descriptors that the kernel lets one message have (`SCM_MAX_FD`).
@@ -151,8 +153,8 @@ impl Fresh {
 
     /// The end of file, which means that the job runs, or the wrapper's text.
     ///
-    /// # Panics
-    /// When neither comes, or a text that the original would not show whole: it has at most 255 printable bytes and a NUL.
+    /// # Panics When neither comes, or a text that the original would not show whole: it has at most 255 printable
+    /// bytes and a NUL.
     #[track_caller]
     pub fn outcome(mut self) -> Result<(), String> {
         let said = read_to_end(&mut self.socket);

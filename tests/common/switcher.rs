@@ -62,8 +62,8 @@ impl SwitcherCall {
         SwitcherCall { arguments, environment, descriptors, directory: unhex(field(3, "cwd=")).into() }
     }
 
-    /// The test goes on only if the switcher had the socket to the helper as 0, the helper's pipe as 1 and 2, and nothing else
-    /// (not even a directory to stand in).
+    /// The test goes on only if the switcher had the socket to the helper as 0, the helper's pipe as 1 and 2, and
+    /// nothing else (not even a directory to stand in).
     #[track_caller]
     pub fn assert_only_a_socket_and_pipes(&self) {
         let kinds: Vec<_> =

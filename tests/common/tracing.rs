@@ -76,8 +76,8 @@ impl Side {
     }
 }
 
-/// Follows a call that was started with [`crate::common::Call::traced`] by this very thread until all of its processes have ended: one that was left
-/// alone would stay stopped for ever, with the ends of pipes that somebody waits for.
+/// Follows a call that was started with [`crate::common::Call::traced`] by this very thread until all of its processes
+/// have ended: one that was left alone would stay stopped for ever, with the ends of pipes that somebody waits for.
 ///
 /// A call that takes too long is killed, which shows in how it ended.
 pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> Finished {
@@ -86,7 +86,8 @@ pub fn trace(running: Running, mut look: impl FnMut(Tracee, Event) -> Next) -> F
     let watch = std::thread::spawn(move || {
         let late = is_over.recv_timeout(TIME_LIMIT) == Err(RecvTimeoutError::Timeout);
         if late {
-            // SAFETY: takes two numbers. The process group is the call's own, and its first process is not waited for yet.
+            // SAFETY: takes two numbers. The process group is the call's own, and its first process is not waited for
+            // yet.
             unsafe { libc::kill(-helper, libc::SIGKILL) };
         }
         late
@@ -170,7 +171,8 @@ fn number(thread: pid_t, field: &str) -> Option<pid_t> {
 }
 
 fn request(what: i64, thread: pid_t, data: u64) {
-    // SAFETY: requests that take a number; a tracee that has been killed meanwhile is answered with an error, and its end is the next event.
+    // SAFETY: requests that take a number; a tracee that has been killed meanwhile is answered with an error, and its
+    // end is the next event.
     unsafe { libc::ptrace(what as _, thread, null_mut::<c_void>(), data) };
 }
 

@@ -1,14 +1,16 @@
-//! System calls that a kernel, a container or a filter around us may refuse (H6), as far as they come before confinement: setup, cleanup, run, the job wrapper and
-//! condor_glexec_job do their work all the same, or refuse and leave everything as it was. strace answers the calls in the kernel's place, in
-//! the helper and, for setup and cleanup, in the switcher and the peer.
+//! System calls that a kernel, a container or a filter around us may refuse (H6), as far as they come before
+//! confinement: setup, cleanup, run, the job wrapper and condor_glexec_job do their work all the same, or refuse and
+//! leave everything as it was. strace answers the calls in the kernel's place, in the helper and, for setup and
+//! cleanup, in the switcher and the peer.
 
 use crate::common::{Account, Call, Finished, GREG, PILOT, Sandbox, Site, finish};
 use crate::starter::Starter;
 use std::fs::{create_dir, read_dir, remove_dir_all, remove_file};
 use std::time::{Duration, Instant};
 
-/// What some kernel, container or filter lacks, of the calls before a process is confined, and whether setup and cleanup do without it: nothing that
-/// protects is left out. Calls that come later cannot be answered in this way: to a seccomp profile a call that a tracer takes away is one that it does not know.
+/// What some kernel, container or filter lacks, of the calls before a process is confined, and whether setup and
+/// cleanup do without it: nothing that protects is left out. Calls that come later cannot be answered in this way: to a
+/// seccomp profile a call that a tracer takes away is one that it does not know.
 const CALLS: [(&str, bool); 6] = [
     ("close_range", true),
     ("pidfd_open", false),
@@ -92,8 +94,9 @@ fn cleanup_works_or_leaves_the_jobs_sandbox_as_it_was() {
     }
 }
 
-/// The calls of run before it becomes the switcher, and whether it does without them. Not among them, here and below: what no kernel refuses and
-/// Rust's run-time ends the process for (`poll` of the standard descriptors, dispositions of signals, memory, who one is).
+/// The calls of run before it becomes the switcher, and whether it does without them. Not among them, here and below:
+/// what no kernel refuses and Rust's run-time ends the process for (`poll` of the standard descriptors, dispositions of
+/// signals, memory, who one is).
 const OF_RUN: [(&str, bool); 10] = [
     ("close_range", true),
     ("setitimer", true),

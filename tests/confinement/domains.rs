@@ -1,6 +1,6 @@
-//! What every phase of every helper reaches in the file system, once it is confined: calls on names in four places are put into the running
-//! program and are done, are Landlock's to refuse, or are none of its profile's. Each would be done without confinement: the places are open to
-//! all, and what is in them belongs to whoever makes the call.
+//! What every phase of every helper reaches in the file system, once it is confined: calls on names in four places are
+//! put into the running program and are done, are Landlock's to refuse, or are none of its profile's. Each would be
+//! done without confinement: the places are open to all, and what is in them belongs to whoever makes the call.
 
 #![allow(unsafe_code)] // the same call without confinement
 
@@ -17,8 +17,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// For each call: `+` it is done, `-` Landlock refuses it (EACCES), `x` the profile has no such call, and kills. The places: the sandbox S, `S.condor`,
-/// EXECUTE itself, and a directory elsewhere; a dot where there is none yet. What is granted for EXECUTE holds for what is below it as well.
+/// For each call: `+` it is done, `-` Landlock refuses it (EACCES), `x` the profile has no such call, and kills. The
+/// places: the sandbox S, `S.condor`, EXECUTE itself, and a directory elsewhere; a dot where there is none yet. What is
+/// granted for EXECUTE holds for what is below it as well.
 const EXPECTED: &str = "
 Setup Pilot                   S  S.condor  EXECUTE  elsewhere
     read                      +  .         -        -

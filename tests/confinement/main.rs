@@ -1,4 +1,5 @@
-//! What holds the helpers: every phase is confined, no proxy stays in memory, and calls that somebody else refuses lose nothing.
+//! What holds the helpers: every phase is confined, no proxy stays in memory, and calls that somebody else refuses lose
+//! nothing.
 
 #![deny(unsafe_code)]
 

@@ -1,5 +1,5 @@
-//! Every phase of every helper is held by its confinement: a foreign system call is put into the running program after it has confined
-//! itself, and is killed or refused.
+//! Every phase of every helper is held by its confinement: a foreign system call is put into the running program after
+//! it has confined itself, and is killed or refused.
 
 use crate::abort;
 use crate::common::{Call, PILOT, Sandbox, Site, Sleeper, pem};

@@ -43,9 +43,9 @@ enum Stage {
     Over(pid_t),
 }
 
-/// Traces a call that was started with [`crate::common::Call::traced`] by this very thread to its end, and has the process of `side` make
-/// a foreign call right after it has installed its seccomp filter; `look` sees that process at that moment. If it
-/// survives, its own call is made after all.
+/// Traces a call that was started with [`crate::common::Call::traced`] by this very thread to its end, and has the
+/// process of `side` make a foreign call right after it has installed its seccomp filter; `look` sees that process at
+/// that moment. If it survives, its own call is made after all.
 ///
 /// `None`: it never got there.
 pub fn inject(

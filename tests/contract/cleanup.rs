@@ -9,7 +9,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// What a well-behaved job does.
-fn job(sandbox: &Sandbox) {
+pub fn job(sandbox: &Sandbox) {
     as_account(GREG, || {
         let here = |name: &str| sandbox.path.join(name);
         fs::write(here("output"), vec![9; 100_000]).unwrap();
@@ -184,73 +184,6 @@ fn ticket_1688_refuses_what_setup_did_not_make() {
 
 #[test]
 #[ignore = "needs root"]
-fn the_switcher_gets_the_peer_the_allow_list_and_nothing_else() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    site.cleanup(&sandbox).env("GLEXEC_ID", "job 1").env("LD_PRELOAD", "/nonexistent.so").extra_descriptors(300).run();
-    let calls = site.switcher_calls();
-    let call = calls.last().unwrap();
-    assert_eq!(call.arguments, [site.program("condor_glexec_peer").into_os_string(), "cleanup".into()]);
-    let proxy = sandbox.parked_proxy().into_os_string();
-    let expected: [(OsString, OsString); 5] = [
-        ("GLEXEC_CLIENT_CERT".into(), proxy.clone()),
-        ("GLEXEC_ID".into(), "job 1".into()),
-        ("GLEXEC_SOURCE_PROXY".into(), proxy),
-        ("GLEXEC_TARGET_PROXY".into(), "/dev/null".into()),
-        ("X509_USER_PROXY".into(), "/home/pilot/pilot-proxy".into()),
-    ];
-    assert_eq!(call.environment, expected);
-    call.assert_only_a_socket_and_pipes();
-}
-
-#[test]
-#[ignore = "needs root"]
-fn works_with_any_of_0_1_and_2_closed() {
-    let site = Site::new();
-    for closed in crate::common::subsets_of_0_1_2() {
-        let sandbox = site.sandbox();
-        let given = sandbox.snapshot();
-        site.setup(&sandbox).run().expect_quiet();
-        job(&sandbox);
-        let left = sandbox.snapshot();
-        site.cleanup(&sandbox).closed(&closed).run().expect_quiet();
-        sandbox.assert_taken_back(&left, &given);
-        site.switcher_calls().last().unwrap().assert_only_a_socket_and_pipes();
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn ticket_2907_the_umask_makes_no_difference() {
-    let site = Site::new();
-    for umask in [0, 0o022, 0o077, 0o777] {
-        let sandbox = site.sandbox();
-        let given = sandbox.snapshot();
-        site.setup(&sandbox).umask(umask).run().expect_quiet();
-        sandbox.assert_handed_over(&given);
-        job(&sandbox);
-        let left = sandbox.snapshot();
-        site.cleanup(&sandbox).umask(umask).run().expect_quiet();
-        sandbox.assert_taken_back(&left, &given);
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn works_with_a_switcher_that_stays() {
-    let site = Site::new();
-    site.configure_switcher("linger = yes");
-    let sandbox = site.sandbox();
-    let given = sandbox.snapshot();
-    site.setup(&sandbox).run().expect_quiet();
-    job(&sandbox);
-    let left = sandbox.snapshot();
-    site.cleanup(&sandbox).run().expect_quiet();
-    sandbox.assert_taken_back(&left, &given);
-}
-
-#[test]
-#[ignore = "needs root"]
 fn ticket_6058_after_the_starter_died_with_processes_alive_and_twice() {
     let site = Site::new();
     let sandbox = site.sandbox();
@@ -283,7 +216,8 @@ fn ticket_1717_the_proxy_may_have_expired_as_far_as_the_helper_is_concerned() {
     }
 }
 
-/// #235, #3280: a proxy that has expired does not get better by trying, and whoever holds the job should read what is wrong.
+/// #235, #3280: a proxy that has expired does not get better by trying, and whoever holds the job should read what is
+/// wrong.
 #[test]
 #[ignore = "needs root"]
 fn a_proxy_that_the_switcher_finds_expired_is_named_and_no_helper_tries_again() {

@@ -1,5 +1,6 @@
-//! `condor_glexec_kill` against the built programs, with two accounts: what the ProcD gives it and expects of it. Every call is
-//! made without any descriptor open and with SIGPIPE ignored, from a directory that has nothing to do with it, as the ProcD does.
+//! `condor_glexec_kill` against the built programs, with two accounts: what the ProcD gives it and expects of it. Every
+//! call is made without any descriptor open and with SIGPIPE ignored, from a directory that has nothing to do with it,
+//! as the ProcD does.
 
 use crate::common::{GREG, PILOT, Site, Sleeper, put_file};
 use std::ffi::OsString;
@@ -122,42 +123,6 @@ fn three_retries_are_four_attempts_and_only_202_and_203_are_retried() {
 
 #[test]
 #[ignore = "needs root"]
-fn the_switcher_gets_the_peer_the_allow_list_and_nothing_else() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    let process = Sleeper::start(GREG);
-    for closed in crate::common::subsets_of_0_1_2() {
-        let call = site.kill(&sandbox, process.pid(), 0).closed(&closed).extra_descriptors(300);
-        call.env("GLEXEC_ENV", "x").env("LD_PRELOAD", "/nonexistent.so").run().expect(0);
-        let calls = site.switcher_calls();
-        let call = calls.last().unwrap();
-        assert_eq!(call.arguments, [site.program("condor_glexec_peer").into_os_string(), "kill".into()]);
-        let proxy = sandbox.parked_proxy().into_os_string();
-        let expected: [(OsString, OsString); 5] = [
-            ("GLEXEC_CLIENT_CERT".into(), proxy.clone()),
-            ("GLEXEC_ENV".into(), "x".into()),
-            ("GLEXEC_SOURCE_PROXY".into(), proxy),
-            ("GLEXEC_TARGET_PROXY".into(), "/dev/null".into()),
-            ("X509_USER_PROXY".into(), "/home/pilot/pilot-proxy".into()),
-        ];
-        assert_eq!(call.environment, expected);
-        call.assert_only_a_socket_and_pipes();
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn works_with_a_switcher_that_stays() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    site.configure_switcher("linger = yes");
-    let mut process = Sleeper::start(GREG);
-    site.kill(&sandbox, process.pid(), 9).run().expect(0);
-    assert_eq!(process.ended_by(), 9);
-}
-
-#[test]
-#[ignore = "needs root"]
 fn a_proxy_with_another_mode_gets_its_own_again() {
     let site = Site::new();
     let sandbox = site.handed_over();
@@ -188,8 +153,8 @@ fn a_proxy_that_is_not_the_pilots_own_is_refused_before_the_switcher_is_called()
     process.assert_alive();
 }
 
-/// #1717: a job whose proxy had expired could not be ended any more. A helper looks at a proxy's file, never at its dates: whether it is
-/// still good for this is the switcher's to say.
+/// #1717: a job whose proxy had expired could not be ended any more. A helper looks at a proxy's file, never at its
+/// dates: whether it is still good for this is the switcher's to say.
 #[test]
 #[ignore = "needs root"]
 fn ticket_1717_a_job_whose_proxy_has_expired_is_killed() {

@@ -1,5 +1,5 @@
-//! What HTCondor's Starter and ProcD give the helpers and expect of them, against the built programs; a file for each program, and one for the
-//! trees that go there and back.
+//! What HTCondor's Starter and ProcD give the helpers and expect of them, against the built programs; a file for each
+//! program, and one for the trees that go there and back.
 
 #![deny(unsafe_code)]
 
@@ -11,6 +11,7 @@ mod run;
 mod setup;
 #[path = "../common/starter.rs"]
 mod starter;
+mod switching;
 mod trees;
 mod update_proxy;
 mod wrapper;

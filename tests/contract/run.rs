@@ -1,5 +1,5 @@
-//! `condor_glexec_run` against the built programs, with two accounts: what the Starter gives it and expects of it. In the wrapper's
-//! place there is a script that tells what it finds; the wrapper itself has tests of its own.
+//! `condor_glexec_run` against the built programs, with two accounts: what the Starter gives it and expects of it. In
+//! the wrapper's place there is a script that tells what it finds; the wrapper itself has tests of its own.
 
 use crate::common::{Call, Channel, Finished, GREG, Kind, Sandbox, Seat, Site, as_account};
 use rustix::process::Resource;

@@ -1,6 +1,6 @@
 //! `condor_glexec_setup` against the built programs, with two accounts: what the Starter gives it and expects of it.
 
-use crate::common::{FileSystem, GREG, PILOT, Sandbox, Seat, Site, Snapshot, SwitcherCall, finish};
+use crate::common::{FileSystem, GREG, PILOT, Sandbox, Seat, Site, Snapshot, finish};
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::time::{Duration, Instant};
@@ -166,54 +166,6 @@ fn the_delay_is_kept_before_each_retry() {
 
 #[test]
 #[ignore = "needs root"]
-fn the_switcher_gets_the_peer_the_allow_list_and_nothing_else() {
-    let site = Site::new();
-    let sandbox = site.sandbox();
-    let odd: OsString = crate::common::bytes(b"blank \xff\nnewline");
-    site.setup(&sandbox)
-        .env("GLEXEC_MODE", "lcmaps_verify_account")
-        .env("GLEXEC_ENV", "opaque")
-        .env("GLEXEC_ID", &odd)
-        .env("GLEXEC_TARGET_PROXY", "/tmp/elsewhere")
-        .env("GLEXEC_CLIENT_CERT", "/home/pilot/pilot-proxy")
-        .env("LD_PRELOAD", "/nonexistent.so")
-        .env("BASH_ENV", "/nonexistent")
-        .env("IFS", "x")
-        .env("PATH", "/nonexistent")
-        .extra_descriptors(300)
-        .run()
-        .expect_quiet();
-
-    let calls = site.switcher_calls();
-    let [call]: &[SwitcherCall; 1] = calls.as_slice().try_into().unwrap();
-    assert_eq!(call.arguments, [site.program("condor_glexec_peer").into_os_string(), "setup".into()]);
-    let proxy = sandbox.proxy_path().into_os_string();
-    let expected: [(OsString, OsString); 7] = [
-        ("GLEXEC_CLIENT_CERT".into(), proxy.clone()),
-        ("GLEXEC_ENV".into(), "opaque".into()),
-        ("GLEXEC_ID".into(), odd),
-        ("GLEXEC_MODE".into(), "lcmaps_verify_account".into()),
-        ("GLEXEC_SOURCE_PROXY".into(), proxy),
-        ("GLEXEC_TARGET_PROXY".into(), "/dev/null".into()),
-        ("X509_USER_PROXY".into(), "/home/pilot/pilot-proxy".into()),
-    ];
-    assert_eq!(call.environment, expected);
-    call.assert_only_a_socket_and_pipes();
-}
-
-#[test]
-#[ignore = "needs root"]
-fn what_is_not_set_is_not_invented_for_the_switcher() {
-    let site = Site::new();
-    let sandbox = site.empty_sandbox();
-    site.setup(&sandbox).without_env("X509_USER_PROXY").run().expect_quiet();
-    let calls = site.switcher_calls();
-    let names: Vec<_> = calls[0].environment.iter().map(|(name, _)| name.to_str().unwrap()).collect();
-    assert_eq!(names, ["GLEXEC_CLIENT_CERT", "GLEXEC_SOURCE_PROXY", "GLEXEC_TARGET_PROXY"]);
-}
-
-#[test]
-#[ignore = "needs root"]
 fn ticket_3794_dev_null_is_intact() {
     let site = Site::new();
     let sandbox = site.handed_over();
@@ -221,19 +173,6 @@ fn ticket_3794_dev_null_is_intact() {
     let null = std::fs::symlink_metadata("/dev/null").unwrap();
     assert!(null.file_type().is_char_device());
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&null) & 0o7777, 0o666);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn works_with_any_of_0_1_and_2_closed() {
-    let site = Site::new();
-    for closed in crate::common::subsets_of_0_1_2() {
-        let sandbox = site.sandbox();
-        let before = sandbox.snapshot();
-        site.setup(&sandbox).closed(&closed).run().expect_quiet();
-        sandbox.assert_handed_over(&before);
-        site.switcher_calls().last().unwrap().assert_only_a_socket_and_pipes();
-    }
 }
 
 #[test]
@@ -261,17 +200,6 @@ fn a_parent_of_mode_0711_is_enough() {
     }
     let sandbox = Sandbox::make(execute.join("execute").join("dir_1"));
     sandbox.fill();
-    let before = sandbox.snapshot();
-    site.setup(&sandbox).run().expect_quiet();
-    sandbox.assert_handed_over(&before);
-}
-
-#[test]
-#[ignore = "needs root"]
-fn works_with_a_switcher_that_stays() {
-    let site = Site::new();
-    site.configure_switcher("linger = yes");
-    let sandbox = site.sandbox();
     let before = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
     sandbox.assert_handed_over(&before);

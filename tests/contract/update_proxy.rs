@@ -1,4 +1,5 @@
-//! `condor_glexec_update_proxy` against the built programs, with two accounts: what the Starter gives it and expects of it.
+//! `condor_glexec_update_proxy` against the built programs, with two accounts: what the Starter gives it and expects of
+//! it.
 
 use crate::common::{FileSystem, GREG, PILOT, Sandbox, Site, Snapshot, as_account, pem, put_file};
 use std::ffi::OsString;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A proxy of this owner, mode 0600, with this content, and nothing else new beside it.
 #[track_caller]
-fn assert_proxy(path: &Path, owner: crate::common::Account, content: &[u8]) {
+pub fn assert_proxy(path: &Path, owner: crate::common::Account, content: &[u8]) {
     let found = fs::symlink_metadata(path).unwrap();
     assert!(found.is_file(), "{}", path.display());
     assert_eq!((found.uid(), found.mode() & 0o7777, found.nlink()), (owner.uid(), 0o600, 1), "{}", path.display());
@@ -133,33 +134,6 @@ fn a_switcher_that_refuses_is_asked_once_and_both_proxies_stay() {
 
 #[test]
 #[ignore = "needs root"]
-fn the_switcher_gets_the_new_proxy_from_the_pilots_own_directory() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    for closed in crate::common::subsets_of_0_1_2() {
-        let new = site.private_file("new", &pem(2));
-        let call = site.update_proxy(&sandbox, &new).closed(&closed).extra_descriptors(300);
-        call.env("GLEXEC_ID", "x").run().expect_quiet();
-        let calls = site.switcher_calls();
-        let call = calls.last().unwrap();
-        assert_eq!(call.arguments, [site.program("condor_glexec_peer").into_os_string(), "update_proxy".into()]);
-        let proxy = call.variable("GLEXEC_CLIENT_CERT").unwrap().clone();
-        assert_eq!(Path::new(&proxy).parent(), Some(sandbox.parked.as_path()));
-        assert_ne!(Path::new(&proxy), sandbox.parked_proxy());
-        let expected: [(OsString, OsString); 5] = [
-            ("GLEXEC_CLIENT_CERT".into(), proxy.clone()),
-            ("GLEXEC_ID".into(), "x".into()),
-            ("GLEXEC_SOURCE_PROXY".into(), proxy),
-            ("GLEXEC_TARGET_PROXY".into(), "/dev/null".into()),
-            ("X509_USER_PROXY".into(), "/home/pilot/pilot-proxy".into()),
-        ];
-        assert_eq!(call.environment, expected);
-        call.assert_only_a_socket_and_pipes();
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
 fn who_reads_a_proxy_meanwhile_gets_a_whole_one() {
     let site = Site::new();
     let sandbox = site.handed_over();
@@ -185,19 +159,6 @@ fn who_reads_a_proxy_meanwhile_gets_a_whole_one() {
             assert!(reader.join().unwrap() > 18);
         }
     });
-}
-
-#[test]
-#[ignore = "needs root"]
-fn ticket_2907_the_umask_makes_no_difference() {
-    let site = Site::new();
-    let sandbox = site.handed_over();
-    for (seed, umask) in [(2, 0), (3, 0o022), (4, 0o077), (5, 0o777)] {
-        let new = site.private_file("new", &pem(seed));
-        site.update_proxy(&sandbox, &new).umask(umask).run().expect_quiet();
-        assert_proxy(&sandbox.proxy_path(), GREG, &pem(seed));
-        assert_proxy(&sandbox.parked_proxy(), PILOT, &pem(seed));
-    }
 }
 
 #[test]

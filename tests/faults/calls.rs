@@ -1,4 +1,5 @@
-//! Whatever a helper comes to grief at, nothing is lost: it is killed at each of its system calls, and each of them fails.
+//! Whatever a helper comes to grief at, nothing is lost: it is killed at each of its system calls, and each of them
+//! fails.
 //!
 //! A part of the moments is tried by default, all of them with `tests/run --full`.
 
@@ -55,7 +56,8 @@ impl Tally {
     }
 }
 
-/// How a helper may end: killed where it was killed, out of memory where it was refused some, and else by itself, with a word on why.
+/// How a helper may end: killed where it was killed, out of memory where it was refused some, and else by itself, with
+/// a word on why.
 fn manner(call: libc::c_long, fault: Fault, finished: &Finished) -> Result<(), Broken> {
     match (finished.code, fault) {
         (None, Fault::Kill | Fault::KillAll) | (Some(0), _) => Ok(()),

@@ -1,5 +1,5 @@
-//! What a caller may leave a helper with: tiny limits, odd signals, no working directory. The helper does its work, or says that it cannot and has
-//! changed nothing for the worse.
+//! What a caller may leave a helper with: tiny limits, odd signals, no working directory. The helper does its work, or
+//! says that it cannot and has changed nothing for the worse.
 
 #![allow(unsafe_code)] // what a child does to itself before it executes a helper
 
@@ -18,11 +18,13 @@ type Hardship = fn(&Site, Call) -> Call;
 enum Ends {
     /// The work is done.
     Done,
-    /// The work is done, unless this signal strikes before the helper could switch its timer off: then it may try again.
+    /// The work is done, unless this signal strikes before the helper could switch its timer off: then it may try
+    /// again.
     DoneUnless(i32),
     /// The work is done, or the helper says why not.
     Said,
-    /// Or the kernel or the run-time ends it, by one of these signals, where there is no room for the program or its stack, or its time is up.
+    /// Or the kernel or the run-time ends it, by one of these signals, where there is no room for the program or its
+    /// stack, or its time is up.
     By(&'static [i32]),
 }
 
@@ -105,7 +107,8 @@ fn use_up() -> std::io::Result<()> {
 }
 
 fn signals(blocked: bool) -> std::io::Result<()> {
-    // SAFETY: a set on the stack that is filled before it is used; dispositions without a handler. Signals that cannot be ignored stay as they are.
+    // SAFETY: a set on the stack that is filled before it is used; dispositions without a handler. Signals that cannot
+    // be ignored stay as they are.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&mut all);
@@ -261,7 +264,8 @@ fn h1_job() {
         let finished = hardship(&site, call).run();
         assert_ends(&format!("job with {what}"), ends, &finished);
         for left in std::fs::read_dir(&site.execute).unwrap().flatten() {
-            // What it could not take back or remove it has to name, unless the kernel or the run-time did not let it say so.
+            // What it could not take back or remove it has to name, unless the kernel or the run-time did not let it
+            // say so.
             let name = left.file_name().to_string_lossy().into_owned();
             let named = finished.said().contains(name.trim_end_matches(".condor"));
             let silenced = matches!(finished.signal, Some(libc::SIGABRT | libc::SIGKILL | libc::SIGXCPU));

@@ -91,8 +91,8 @@ pub fn plausible(call: c_long) -> &'static [i32] {
     }
 }
 
-/// Follows a call that was started with [`crate::common::Call::traced`] to the end of all its processes, and lets it come to grief at
-/// `moment`. `None`: there was no such moment.
+/// Follows a call that was started with [`crate::common::Call::traced`] to the end of all its processes, and lets it
+/// come to grief at `moment`. `None`: there was no such moment.
 pub fn strike(running: Running, moment: Moment, fault: Fault) -> (Option<Hit>, Finished) {
     let mut hit = None;
     let mut failing = None;
@@ -115,8 +115,8 @@ pub fn strike(running: Running, moment: Moment, fault: Fault) -> (Option<Hit>, F
                     }
                     Fault::Fail(errno) => {
                         failing = Some((thread, errno, registers.rdi));
-                        // The kernel closes the descriptor, whatever it answers. In the place of any other call: closing what there is none of,
-                        // which every profile allows.
+                        // The kernel closes the descriptor, whatever it answers. In the place of any other call:
+                        // closing what there is none of, which every profile allows.
                         if registers.orig_rax != libc::SYS_close as u64 {
                             let harmless =
                                 libc::user_regs_struct { orig_rax: libc::SYS_close as u64, rdi: u64::MAX, ..registers };
@@ -137,7 +137,8 @@ pub fn strike(running: Running, moment: Moment, fault: Fault) -> (Option<Hit>, F
     (hit, finished)
 }
 
-/// Whether a fault can happen at this call: from run to run the count of calls varies by a few, with the threads and the clock.
+/// Whether a fault can happen at this call: from run to run the count of calls varies by a few, with the threads and
+/// the clock.
 fn fits(fault: Fault, registers: &libc::user_regs_struct) -> bool {
     !matches!(fault, Fault::Fail(errno) if !plausible(registers.orig_rax as c_long).contains(&errno))
 }

@@ -1,4 +1,5 @@
-//! Whatever a helper comes to grief at, nothing is lost: it is killed at each of its system calls, and each of them fails.
+//! Whatever a helper comes to grief at, nothing is lost: it is killed at each of its system calls, and each of them
+//! fails.
 //!
 //! A part of the moments is tried by default, all of them with `tests/run --full`.
 

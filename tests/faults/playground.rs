@@ -76,7 +76,8 @@ impl<'s> Playground<'s> {
         }
     }
 
-    /// Looks at what is left, then calls the helper (or, for setup, every other time cleanup) once more and looks at the end.
+    /// Looks at what is left, then calls the helper (or, for setup, every other time cleanup) once more and looks at
+    /// the end.
     pub fn judge(&self, struck: &Finished, again_by_cleanup: bool) -> Result<(), Broken> {
         self.nobody_left()?;
         match self.helper {

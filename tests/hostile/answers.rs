@@ -17,7 +17,8 @@ fn acts_as_the_peer() {
     target::play(&std::env::var(VARIABLE).expect("started by the other tests only"));
 }
 
-/// Puts a script in the peer's place that starts this program, which plays one attack, and notes in the file `played` how that ended.
+/// Puts a script in the peer's place that starts this program, which plays one attack, and notes in the file `played`
+/// how that ended.
 fn take_the_peers_place(site: &Site, name: &str) {
     let own = site.program("hostile");
     if !own.exists() {
@@ -71,7 +72,8 @@ fn attacks_on(helper: &str) -> impl Iterator<Item = &'static Attack> {
     ATTACKS.iter().filter(move |attack| attack.helper == helper)
 }
 
-/// All that other tests are sure of: refused, nothing changed, and one report that has these words; and that it was the attack which was refused.
+/// All that other tests are sure of: refused, nothing changed, and one report that has these words; and that it was the
+/// attack which was refused.
 #[track_caller]
 fn assert_refused(site: &Site, attack: &Attack, finished: &Finished, code: i32) {
     let words = match attack.answer {
@@ -250,7 +252,8 @@ fn c11_a_file_system_that_does_not_let_its_descriptors_be_closed() {
     let sandbox = with_output(&site);
     let pilot = Snapshot::of(&sandbox.parked);
     take_the_peers_place(&site, attack.name);
-    // Neither closing it nor ending with it ever comes back, not even for SIGKILL. That it ends all the same is what is tested.
+    // Neither closing it nor ending with it ever comes back, not even for SIGKILL. That it ends all the same is what is
+    // tested.
     let finished = site.cleanup(&sandbox).run();
     assert!(finished.code == Some(0) && finished.said().contains("on another file system"), "{finished:?}");
     sandbox.snapshot().below().assert_same(&pilot.below());

@@ -1,5 +1,5 @@
-//! What a hostile pilot side says to the peer. It could hurt only the account that the proxy maps to, which the pilot acts for anyway; but nothing
-//! that is out of range is taken, and nothing of another account is touched.
+//! What a hostile pilot side says to the peer. It could hurt only the account that the proxy maps to, which the pilot
+//! acts for anyway; but nothing that is out of range is taken, and nothing of another account is touched.
 
 #![forbid(unsafe_code)]
 
@@ -154,7 +154,8 @@ fn c11_the_peer_undoes_a_setup_whose_records_are_none() {
     }
 }
 
-/// Between its last entry and the commit the job may put another directory of its own where the pilot is expected to have put the one that was sent.
+/// Between its last entry and the commit the job may put another directory of its own where the pilot is expected to
+/// have put the one that was sent.
 #[test]
 #[ignore = "needs root"]
 fn c9_the_peer_removes_nothing_but_what_it_has_sent() {

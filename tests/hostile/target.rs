@@ -17,7 +17,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub enum Answer {
     /// A failure, in whose report these words occur; nothing has changed.
     Refused(&'static [&'static str]),
-    /// The same, because an answer has a descriptor: the kernel refuses to send it ([`PERM`] says so), or else the helper to take it.
+    /// The same, because an answer has a descriptor: the kernel refuses to send it ([`PERM`] says so), or else the
+    /// helper to take it.
     NoDescriptor,
     /// It goes on, and names what it left out with these words.
     LeftOut(&'static str),
@@ -58,7 +59,8 @@ const CUT: &[&str] = &["cut short"];
 const THERE: &[&str] = &["File exists"];
 const NO_ACKNOWLEDGEMENT: &[&str] = &["something else than an acknowledgement"];
 
-/// What a process exits with that has played its attack to the end. One that panics half-way must not pass for one that falls silent.
+/// What a process exits with that has played its attack to the end. One that panics half-way must not pass for one that
+/// falls silent.
 pub const PLAYED: i32 = 77;
 
 /// All of them. The proxy's name is that of the tests' sandboxes.
@@ -432,7 +434,8 @@ fn by_descriptor(raw: &Raw, descriptor: OwnedFd) {
     std::mem::forget(descriptor);
 }
 
-/// A file that somebody writes to as fast as they can, until the pilot has gone. Large enough that this is during the copy.
+/// A file that somebody writes to as fast as they can, until the pilot has gone. Large enough that this is during the
+/// copy.
 fn grows(raw: &Raw) {
     let mut growing = File::create("growing").unwrap();
     growing.write_all(&vec![1; 64 << 20]).unwrap();
@@ -461,7 +464,8 @@ fn answer_with_descriptor(raw: &Raw, answer: &[u8]) {
     }
 }
 
-/// Leaves a process behind for each descriptor that came with the tree, which is a `sleep` as soon as it has the lock: it waits for who has it now.
+/// Leaves a process behind for each descriptor that came with the tree, which is a `sleep` as soon as it has the lock:
+/// it waits for who has it now.
 fn lock_all(raw: &Raw) {
     raw.send(b"Y");
     let program = std::env::current_exe().unwrap();

@@ -7,7 +7,8 @@ use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-/// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that nobody is left.
+/// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that
+/// nobody is left.
 fn family_ends(kind: &str) -> Value {
     let _alone = alone();
     let user = User::new();

@@ -1,5 +1,5 @@
-//! `condor_glexec_job` against the built programs: one job, as an ordinary user and without root through `glexec_rootless` or a switcher
-//! that changes nothing, and with two accounts through the test switcher.
+//! `condor_glexec_job` against the built programs: one job, as an ordinary user and without root through
+//! `glexec_rootless` or a switcher that changes nothing, and with two accounts through the test switcher.
 
 #![deny(unsafe_code)]
 

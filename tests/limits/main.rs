@@ -1,5 +1,6 @@
-//! Where something comes to its limit: time that somebody lets pass, space, inodes, quota and memory that the machine has not got, and size, number,
-//! depth and growth of what a job makes. In one program, so that the work of some is done while others wait.
+//! Where something comes to its limit: time that somebody lets pass, space, inodes, quota and memory that the machine
+//! has not got, and size, number, depth and growth of what a job makes. In one program, so that the work of some is
+//! done while others wait.
 
 #![deny(unsafe_code)]
 

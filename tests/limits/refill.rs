@@ -8,8 +8,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 
 const NAME: &[u8] = b"refilled";
 
-/// How often a directory is gone through again, and how many of the walks over the tree come to it: half of all directories are removed by a second
-/// thread, and the last walk takes what the first ones have left.
+/// How often a directory is gone through again, and how many of the walks over the tree come to it: half of all
+/// directories are removed by a second thread, and the last walk takes what the first ones have left.
 const PASSES: usize = 64;
 const WALKS: usize = 2;
 

@@ -1,4 +1,5 @@
-//! What a job makes too much of: depth, entries, files that grow and directories that fill up while they are copied or removed.
+//! What a job makes too much of: depth, entries, files that grow and directories that fill up while they are copied or
+//! removed.
 
 use crate::common::{
     FileSystem, GREG, Running, Sandbox, Site, Snapshot, another_round, as_account, nest, peak_memory, while_attacked,

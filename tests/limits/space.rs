@@ -1,4 +1,5 @@
-//! EXECUTE is full, at every megabyte and every inode of a copy: nothing is lost, nothing is left, and the next call ends well.
+//! EXECUTE is full, at every megabyte and every inode of a copy: nothing is lost, nothing is left, and the next call
+//! ends well.
 
 use crate::common::{FileSystem, Finished, GREG, PILOT, Sandbox, Site, Snapshot, as_account, pem};
 use rustix::fs::{FallocateFlags, fallocate, statvfs};
@@ -65,7 +66,8 @@ impl Shortage for Inodes {
     fn begin(&self, site: &Site, amount: u64) {
         let ballast = site.execute.join("ballast");
         fs::create_dir(&ballast).unwrap();
-        // The kernel forgets a Landlock domain, and the directories in it, a little after the last process that was in it.
+        // The kernel forgets a Landlock domain, and the directories in it, a little after the last process that was in
+        // it.
         std::thread::sleep(Duration::from_millis(200));
         for number in amount..statvfs(&site.execute).unwrap().f_favail {
             File::create(ballast.join(number.to_string())).unwrap();
@@ -98,7 +100,8 @@ impl Shortage for Quota {
     }
 
     fn end(&self, site: &Site) {
-        // What was freed counts as free when the file system has written that down; until then this, too, is over the quota.
+        // What was freed counts as free when the file system has written that down; until then this, too, is over the
+        // quota.
         Self::btrfs(site, &["filesystem", "sync"]);
         Self::btrfs(site, &["qgroup", "limit", "none"]);
     }

@@ -1,5 +1,5 @@
-//! The site's policy against the built programs, with two accounts: what a job sees of it, what cleanup holds to, and that nothing works
-//! under a policy that is not exactly right.
+//! The site's policy against the built programs, with two accounts: what a job sees of it, what cleanup holds to, and
+//! that nothing works under a policy that is not exactly right.
 
 #![deny(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! System calls that a job might try, and what the kernel answers. The probe is this test program itself, put into the sandbox.
+//! System calls that a job might try, and what the kernel answers. The probe is this test program itself, put into the
+//! sandbox.
 
 #![allow(unsafe_code)] // raw system calls
 
@@ -20,9 +21,10 @@ const NEW_USER: c_long = libc::CLONE_NEWUSER as c_long;
 
 type Attempt = (&'static str, i32, Option<i32>, fn() -> c_long);
 
-/// The name, the answer under the job's filter, the answer without one if that is always the same, the attempt. All arguments are such
-/// that the call could do nothing even if it were allowed.
-// SAFETY (all): numbers and null pointers only, with lengths of 0 where there are any, so that the kernel touches no memory of ours.
+/// The name, the answer under the job's filter, the answer without one if that is always the same, the attempt. All
+/// arguments are such that the call could do nothing even if it were allowed.
+// SAFETY (all): numbers and null pointers only, with lengths of 0 where there are any, so that the kernel touches no
+// memory of ours.
 const ATTEMPTS: &[Attempt] = &[
     ("process_vm_readv", libc::EPERM, Some(libc::EINVAL), || unsafe {
         syscall(libc::SYS_process_vm_readv, libc::getpid(), 0, 0, 0, 0, -1_i64)

@@ -1,4 +1,5 @@
-//! The attacker: a process of its own, which changes names as fast as it can, on a processor of its own if there are enough.
+//! The attacker: a process of its own, which changes names as fast as it can, on a processor of its own if there are
+//! enough.
 
 #![forbid(unsafe_code)]
 

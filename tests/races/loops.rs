@@ -95,7 +95,8 @@ fn swap(sandbox: &Sandbox, first: &str, kind: &str) -> Attack {
     Attack::new(GREG, Way::Exchange, names.map(|name| sandbox.path.join(name)))
 }
 
-/// Notes what has come back that should not have, and whether the pilot's proxy is what it was in the parked directory `pilot`.
+/// Notes what has come back that should not have, and whether the pilot's proxy is what it was in the parked directory
+/// `pilot`.
 fn check_taken_back(race: &mut Race, sandbox: &Sandbox, finished: &Finished, pilot: &Snapshot) {
     let is_back = symlink_metadata(&sandbox.path).unwrap().uid() == PILOT.uid();
     race.check(is_back || finished.code == Some(1), || format!("{finished:?}, but it is not back"));
@@ -148,8 +149,8 @@ fn c3_c10_the_job_swaps_files_and_directories_with_links_meanwhile() {
     swap_while_taken_back("C3, C4 and C10", &site, |sandbox| site.cleanup(sandbox));
 }
 
-/// Not Landlock but the walk itself keeps the job's links from being followed: strace answers for the kernel that it has none, and the site's policy
-/// lets it be missing.
+/// Not Landlock but the walk itself keeps the job's links from being followed: strace answers for the kernel that it
+/// has none, and the site's policy lets it be missing.
 #[test]
 #[ignore = "needs root"]
 fn c3_c10_the_walk_alone_follows_no_link_where_the_kernel_has_no_landlock() {

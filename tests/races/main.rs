@@ -1,4 +1,5 @@
-//! Races as loops: attackers' processes change names without pause while the built programs work, round after round, and must never win.
+//! Races as loops: attackers' processes change names without pause while the built programs work, round after round,
+//! and must never win.
 //!
 //! `GLEXEC_RS_RACE_ROUNDS` sets the number of rounds.
 

@@ -33,15 +33,16 @@ impl<'s> Race<'s> {
         })
     }
 
-    /// Whether more names were changed than there were rounds, more than there should be at least by every attacker, and both ends have come of it.
+    /// Whether more names were changed than there were rounds, more than there should be at least by every attacker,
+    /// and both ends have come of it.
     pub fn was_one(&self) -> bool {
         self.swaps.iter().sum::<u64>() > self.rounds
             && self.swaps.iter().all(|swaps| *swaps > self.least)
             && self.ends.iter().all(|ends| *ends > 0)
     }
 
-    /// Does `work`, a helper's call, while the attacks go on; counts what they changed meanwhile. Each has a processor of its own as long as
-    /// there are enough, and another one in the next round.
+    /// Does `work`, a helper's call, while the attacks go on; counts what they changed meanwhile. Each has a processor
+    /// of its own as long as there are enough, and another one in the next round.
     pub fn against<T>(&mut self, attacks: &[Attack], work: impl FnOnce() -> T) -> T {
         let start = |(attack, processor)| Attacker::start(self.site, attack, processor);
         let attackers: Vec<_> = attacks.iter().zip(self.rounds..).map(start).collect();

@@ -1,4 +1,5 @@
-//! A directory where an attacker would have the helpers led: a secret is in it, and whoever opens anything of it is noticed.
+//! A directory where an attacker would have the helpers led: a secret is in it, and whoever opens anything of it is
+//! noticed.
 
 #![forbid(unsafe_code)]
 

@@ -82,7 +82,8 @@ const WITHOUT_TRACING: [&str; 9] = [
 #[test]
 fn a_job_reaches_no_helper_and_no_peer_that_runs_already() {
     let playground = Playground::new();
-    // Neither has confined itself yet: the peer waits for its first request, the helper for its own peer, which never comes.
+    // Neither has confined itself yet: the peer waits for its first request, the helper for its own peer, which never
+    // comes.
     let (peer, _ours) = greeted(&playground);
     let waits = playground.base.join("waits");
     playground.file(&waits, "#!/bin/sh\n: > \"${0%/*}/called\"; exec /bin/cat\n", 0o755);

@@ -1,5 +1,5 @@
-//! One job's place: a directory of the pilot with a secret, below it EXECUTE with the sandbox and the parked directory with
-//! the proxy, and the programs beside each other.
+//! One job's place: a directory of the pilot with a secret, below it EXECUTE with the sandbox and the parked directory
+//! with the proxy, and the programs beside each other.
 
 use crate::directory::new_directory;
 use crate::probe;
@@ -35,8 +35,8 @@ pub struct Playground {
     turn: Option<MutexGuard<'static, ()>>,
 }
 
-/// The tests take turns: a program that one of them is still writing could not be executed if another one forked meanwhile
-/// (`ETXTBSY`).
+/// The tests take turns: a program that one of them is still writing could not be executed if another one forked
+/// meanwhile (`ETXTBSY`).
 static TURN: Mutex<()> = Mutex::new(());
 
 /// The pilot's account: `pilot`, or else `nobody`, when the tests run as root; otherwise whoever runs them.

@@ -1,5 +1,5 @@
-//! What a job might try, each as one function. The probe is this test program itself, copied into the sandbox and started there;
-//! it prints what the kernel answered to each attempt.
+//! What a job might try, each as one function. The probe is this test program itself, copied into the sandbox and
+//! started there; it prints what the kernel answered to each attempt.
 
 use crate::set_id;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
@@ -363,7 +363,8 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
     }),
     #[cfg(target_arch = "x86_64")]
     ("i386_call", |_| {
-        // SAFETY: getpid in the 32 bit convention; it reads no memory. Where the kernel has none, the process dies of SIGSEGV.
+        // SAFETY: getpid in the 32 bit convention; it reads no memory. Where the kernel has none, the process dies of
+        // SIGSEGV.
         unsafe {
             std::arch::asm!("int 0x80", inout("rax") 20_u64 => _, out("r8") _, out("r9") _, out("r10") _, out("r11") _)
         };

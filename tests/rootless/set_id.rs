@@ -1,5 +1,5 @@
-//! Set-id files, which another account could execute outside the domain: every call that can make one, with each bit by itself, for each has a
-//! rule of its own in the filter.
+//! Set-id files, which another account could execute outside the domain: every call that can make one, with each bit by
+//! itself, for each has a rule of its own in the filter.
 
 use crate::probe::{HIGH, at_cwd, done, fresh, opened, path, text};
 use std::ffi::c_long;

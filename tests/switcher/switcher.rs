@@ -1,6 +1,6 @@
 //! A switcher with glexec's contract, for tests: it maps every credential to one local account. Setuid root, and so it
-//! honours nothing of its caller's but what the contract names; what a test wants of it stands in files beside it, which
-//! are root's:
+//! honours nothing of its caller's but what the contract names; what a test wants of it stands in files beside it,
+//! which are root's:
 //!
 //! - `switcher.conf`: lines `key = value`, see [`Settings`]; missing means the defaults
 //! - `switcher.log`: one line per call, see [`record`]
@@ -69,8 +69,8 @@ fn fail(code: i32, why: &str) -> ! {
 }
 
 /// Appends `args==HEX,=HEX env=HEX=HEX,HEX=HEX fds=N:HEX,N:HEX cwd=HEX`: the arguments, the environment, the open
-/// descriptors with what `/proc/self/fd` says of them, and the working directory. Where the caller's limit does not let the log grow there is no
-/// line: the limit is meant for what comes after.
+/// descriptors with what `/proc/self/fd` says of them, and the working directory. Where the caller's limit does not let
+/// the log grow there is no line: the limit is meant for what comes after.
 fn record(beside: &Path) -> std::io::Result<()> {
     // Read before the log is opened, so that it is not among them; and read_dir's own is gone when its links are read.
     let numbers: Vec<OsString> =
@@ -142,7 +142,8 @@ fn check_command(command: &Path) -> Result<(), String> {
     }
 }
 
-/// The proxy must be a non-empty regular file of the caller's that is closed to all others. Runs with the caller's rights.
+/// The proxy must be a non-empty regular file of the caller's that is closed to all others. Runs with the caller's
+/// rights.
 fn check_proxy(caller: u32) -> Result<(), String> {
     let path = std::env::var_os("GLEXEC_CLIENT_CERT").ok_or("not set")?;
     let file: File = OpenOptions::new()

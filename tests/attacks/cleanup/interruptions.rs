@@ -53,7 +53,8 @@ fn c13_two_cleanups_at_once() {
     assert!(refused > 0, "they never met");
 }
 
-/// Run is still at it when the sandbox is taken back: the job has its own tree, whole or gone, and never what is the pilot's again.
+/// Run is still at it when the sandbox is taken back: the job has its own tree, whole or gone, and never what is the
+/// pilot's again.
 #[test]
 #[ignore = "needs root"]
 fn h2_a_cleanup_while_the_job_is_being_started() {

@@ -73,7 +73,8 @@ fn c3_links_that_lead_out_or_to_the_proxy_are_left_out() {
     }
 }
 
-/// All targets of up to four components out of a few names, as links at three depths, all at once: whatever leads through whatever.
+/// All targets of up to four components out of a few names, as links at three depths, all at once: whatever leads
+/// through whatever.
 #[test]
 #[ignore = "needs root"]
 fn c3_no_combination_of_links_leads_out() {
@@ -109,7 +110,8 @@ fn c3_no_combination_of_links_leads_out() {
 #[test]
 #[ignore = "needs root"]
 fn c3_kept_links_stay_harmless_when_the_job_replaces_what_they_lead_through() {
-    // What the rule keeps must not depend on the tree at the moment of the copy: a directory that is a link a moment later.
+    // What the rule keeps must not depend on the tree at the moment of the copy: a directory that is a link a moment
+    // later.
     let site = Site::new();
     let sandbox = site.handed_over();
     as_account(GREG, || {

@@ -1,4 +1,5 @@
-//! The attacks on `condor_glexec_cleanup`, run by the job (the target account) and another account against the built programs.
+//! The attacks on `condor_glexec_cleanup`, run by the job (the target account) and another account against the built
+//! programs.
 
 mod changes;
 mod interruptions;

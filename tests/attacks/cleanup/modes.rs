@@ -139,7 +139,8 @@ fn c5_no_mode_above_0755_and_no_extended_attribute_comes_back() {
     let capability = [1, 0, 0, 2, 0x82, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     setxattr(&file, "security.capability", &capability, XattrFlags::empty()).unwrap();
     setxattr(&file, "user.note", b"x", XattrFlags::empty()).unwrap();
-    // An ACL that lets mallory write: user::rwx, user:MALLORY:rwx, group::---, mask::rwx, other::---; also as a default.
+    // An ACL that lets mallory write: user::rwx, user:MALLORY:rwx, group::---, mask::rwx, other::---; also as a
+    // default.
     let entry = |tag: u16, id: u32| [&tag.to_le_bytes()[..], &7_u16.to_le_bytes(), &id.to_le_bytes()].concat();
     let acl = [
         2_u32.to_le_bytes().to_vec(),

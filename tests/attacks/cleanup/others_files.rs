@@ -98,7 +98,8 @@ fn c6_another_accounts_directory_that_the_job_can_neither_read_nor_remove() {
         mode(&open.join("of-mallory"), 0o700);
     });
     let left = sandbox.snapshot().without("open/of-mallory");
-    // The job's output comes back; that its old tree cannot be removed is said, and is no reason to keep the output from the Starter.
+    // The job's output comes back; that its old tree cannot be removed is said, and is no reason to keep the output
+    // from the Starter.
     let parked = sandbox.parked.file_name().unwrap().to_str().unwrap();
     for _ in 0..2 {
         site.cleanup(&sandbox).cwd("/").run().expect_refusal(1, &["cannot remove", parked, "Permission denied"]);

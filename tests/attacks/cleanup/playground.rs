@@ -67,7 +67,8 @@ pub fn assert_no_link_leads_out(sandbox: &Sandbox) -> BTreeSet<PathBuf> {
 pub struct Lease(fs::File);
 
 impl Lease {
-    /// Takes one on a file of the account's. The signal that asks for it goes to the thread that took it, which is gone by then.
+    /// Takes one on a file of the account's. The signal that asks for it goes to the thread that took it, which is gone
+    /// by then.
     pub fn take(account: crate::common::Account, path: &Path) -> Self {
         as_account(account, || {
             let lease = Lease(fs::File::open(path).unwrap());

@@ -77,7 +77,8 @@ fn c9_what_is_no_directory_comes_while_the_sandbox_is_taken_back() {
     }
 }
 
-/// What an interrupted call had brought to its place is not the job's output any more when the job has removed it since.
+/// What an interrupted call had brought to its place is not the job's output any more when the job has removed it
+/// since.
 #[test]
 #[ignore = "needs root"]
 fn c12_what_came_back_before_an_interruption_does_not_come_back_alone() {
@@ -163,7 +164,8 @@ fn c9_the_job_swaps_its_sandbox_while_it_is_taken_back() {
             }
             _ => panic!("{finished:?}"),
         }
-        // Whatever the attacker left beside it is not the helper's to remove: it never was at the sandbox's name when asked.
+        // Whatever the attacker left beside it is not the helper's to remove: it never was at the sandbox's name when
+        // asked.
         site.expect_left(sandbox.path.with_extension("away").file_name().unwrap());
     }
     assert!(failed > 0, "the attacker never got between ({done} taken back)");

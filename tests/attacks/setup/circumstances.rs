@@ -11,18 +11,6 @@ use std::time::{Duration, Instant};
 
 #[test]
 #[ignore = "needs root"]
-fn s6_the_umask_makes_no_difference() {
-    let site = Site::new();
-    for umask in [0, 0o022, 0o077, 0o777] {
-        let sandbox = site.sandbox();
-        let before = sandbox.snapshot();
-        site.setup(&sandbox).umask(umask).run().expect_quiet();
-        sandbox.assert_handed_over(&before);
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
 fn s6_a_default_acl_of_execute_makes_no_difference() {
     let site = Site::new();
     // user::rwx, group::---, other::---
@@ -73,7 +61,8 @@ fn s7_each_attempt_begins_afresh() {
     assert_eq!(sockets_and_pipes.len(), 3 * 2, "a socket and a pipe for each call: {sockets_and_pipes:?}");
 }
 
-/// A switcher of this site's own that is a shell script. It can start the real one, whose path it is given as `$SWITCHER`.
+/// A switcher of this site's own that is a shell script. It can start the real one, whose path it is given as
+/// `$SWITCHER`.
 fn scripted_switcher(site: &Site, script: &str) -> PathBuf {
     let path = site.program("scripted-switcher");
     fs::write(&path, format!("#!/bin/sh\nSWITCHER={}\n{script}\n", site.switcher().display())).unwrap();
@@ -81,7 +70,8 @@ fn scripted_switcher(site: &Site, script: &str) -> PathBuf {
     path
 }
 
-/// Once a peer has greeted nothing is tried again: what it has made meanwhile is for the next call to find and to make anew.
+/// Once a peer has greeted nothing is tried again: what it has made meanwhile is for the next call to find and to make
+/// anew.
 #[test]
 #[ignore = "needs root"]
 fn s7_a_switcher_that_fails_after_its_peer_made_half_of_the_copy() {

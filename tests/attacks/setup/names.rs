@@ -105,7 +105,8 @@ fn s2_other_races_for_the_names() {
             let sandbox = site.sandbox();
             let before = sandbox.snapshot();
             let attacker = if round % 3 == 0 { GREG } else { MALLORY };
-            // A link to a directory that is open to all, or a directory open to all, at whichever name is free for a moment.
+            // A link to a directory that is open to all, or a directory open to all, at whichever name is free for a
+            // moment.
             let attack = || {
                 for name in [&sandbox.path, &sandbox.parked] {
                     if round % 2 == 0 {

@@ -31,10 +31,6 @@ fn limited(mut call: Command, resource: Resource, value: u64) -> Command {
     call
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------
-// The descriptors
-// ---------------------------------------------------------------------------------------------------------------------------
-
 #[test]
 fn files_pipes_sockets_and_terminals_can_be_passed() {
     let sandbox = Sandbox::new();

@@ -13,10 +13,6 @@ use std::os::unix::fs::{MetadataExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 
-// ---------------------------------------------------------------------------------------------------------------------------
-// What the job inherits
-// ---------------------------------------------------------------------------------------------------------------------------
-
 #[test]
 fn signals_are_as_a_program_expects_them_and_nothing_is_confined() {
     let sandbox = Sandbox::new();

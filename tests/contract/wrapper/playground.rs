@@ -27,12 +27,8 @@ pub const TIME_LIMIT: Duration = Duration::from_secs(120);
 /// The streams by the names that are used for them.
 pub const STREAMS: [&str; 3] = ["standard input", "standard output", "standard error"];
 
-// ---------------------------------------------------------------------------------------------------------------------------
-// Calling the wrapper
-// ---------------------------------------------------------------------------------------------------------------------------
-
-/// A directory of the account that the job gets: the target's, or without root the test's own. The wrapper is beside it, where that account gets at it.
-/// Removed in the end.
+/// A directory of the account that the job gets: the target's, or without root the test's own. The wrapper is beside
+/// it, where that account gets at it. Removed in the end.
 pub struct Sandbox {
     pub root: PathBuf,
     pub path: PathBuf,
@@ -74,8 +70,8 @@ impl Sandbox {
         fs::symlink_metadata(self.at(name)).is_ok()
     }
 
-    /// An executable file. Written by another process: a program that is open for writing in any process, were it only between the
-    /// fork and the exec of another test, cannot be executed.
+    /// An executable file. Written by another process: a program that is open for writing in any process, were it only
+    /// between the fork and the exec of another test, cannot be executed.
     pub fn executable(&self, name: impl AsRef<OsStr>, content: &str) -> OsString {
         let path = self.at(name);
         let written = Command::new("/bin/sh")
@@ -248,10 +244,6 @@ pub fn field<'t>(text: &'t str, name: &str) -> &'t str {
     line[name.len()..].trim_start_matches(':').trim()
 }
 
-// ---------------------------------------------------------------------------------------------------------------------------
-// What Command does not offer
-// ---------------------------------------------------------------------------------------------------------------------------
-
 #[allow(unsafe_code)]
 pub mod raw {
     use super::*;
@@ -262,7 +254,8 @@ pub mod raw {
         unsafe { call.pre_exec(work) };
     }
 
-    /// Lets `call` execute its program with exactly these arguments (also none) and this environment (also what is none).
+    /// Lets `call` execute its program with exactly these arguments (also none) and this environment (also what is
+    /// none).
     pub fn exactly(call: &mut Command, argv: &[&[u8]], envp: &[Vec<u8>]) {
         let own = |list: &mut dyn Iterator<Item = &[u8]>| list.map(|s| CString::new(s).unwrap()).collect::<Vec<_>>();
         let (argv, envp) = (own(&mut argv.iter().copied()), own(&mut envp.iter().map(Vec::as_slice)));
@@ -324,10 +317,6 @@ pub fn terminal() -> (OwnedFd, OwnedFd) {
     }
     (master, slave)
 }
-
-// ---------------------------------------------------------------------------------------------------------------------------
-// The environment
-// ---------------------------------------------------------------------------------------------------------------------------
 
 pub fn set_of(listed: &[u8]) -> BTreeSet<Vec<u8>> {
     listed.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()

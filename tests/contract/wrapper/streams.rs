@@ -12,10 +12,6 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-// ---------------------------------------------------------------------------------------------------------------------------
-// Files by name
-// ---------------------------------------------------------------------------------------------------------------------------
-
 #[test]
 fn output_files_are_created_closed_to_others_or_truncated_with_their_mode() {
     for (umask, mode) in [(0o022, 0o600), (0, 0o600), (0o277, 0o400), (0o777, 0)] {

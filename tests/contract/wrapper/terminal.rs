@@ -41,8 +41,8 @@ fn there_is_no_controlling_terminal() {
     }
 }
 
-/// Not a test of its own: a job that types into its standard streams and `/dev/tty`, which become its controlling terminal if they can, and
-/// leaves in `typed` what it could do.
+/// Not a test of its own: a job that types into its standard streams and `/dev/tty`, which become its controlling
+/// terminal if they can, and leaves in `typed` what it could do.
 #[test]
 #[ignore = "started by the other tests"]
 fn acts_as_the_typist() {
@@ -93,7 +93,8 @@ fn nothing_is_typed_into_the_callers_terminal_though_it_is_passed() {
             if wrapped {
                 assert_eq!((typed.as_str(), waiting), ("", 0), "{new_session}");
             } else if !new_session {
-                // The job is worth something: without the wrapper it has its way, as far as the kernel still lets anybody.
+                // The job is worth something: without the wrapper it has its way, as far as the kernel still lets
+                // anybody.
                 assert!(typed.contains("controls it"), "{typed}");
                 assert_eq!(waiting > 0, legacy, "{typed}");
             }

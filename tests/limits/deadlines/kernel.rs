@@ -1,5 +1,5 @@
-//! A helper's worker that is kept in the kernel, beyond the reach of SIGKILL, by locks that others hold while they wait for a page of a file server
-//! which does not answer.
+//! A helper's worker that is kept in the kernel, beyond the reach of SIGKILL, by locks that others hold while they wait
+//! for a page of a file server which does not answer.
 
 use super::{HANGS, Left, at_deadline, side_by_side};
 use crate::common::{Account, GREG, MALLORY, Site, Snapshot, as_account, put_file};

@@ -1,6 +1,6 @@
-//! Whoever is silent, slow or endless on the other side is given up at the documented deadline (`helpers/ground/limits.rs`), with a clear
-//! error and nothing lost. The time is real: cases wait side by side, and those that take longer than the longest of them, 190 s, are
-//! there only with `tests/run --full`.
+//! Whoever is silent, slow or endless on the other side is given up at the documented deadline (`helpers/ground/limits.rs`),
+//! with a clear error and nothing lost. The time is real: cases wait side by side, and those that take longer than the
+//! longest of them, 190 s, are there only with `tests/run --full`.
 
 mod kernel;
 mod peers;
@@ -23,7 +23,8 @@ fn side_by_side(cases: &[fn()]) {
     });
 }
 
-/// How long after a deadline a busy machine may need to come to an end. Not longer than most deadlines are, so that waiting for one twice is noticed.
+/// How long after a deadline a busy machine may need to come to an end. Not longer than most deadlines are, so that
+/// waiting for one twice is noticed.
 const LATE: Duration = Duration::from_secs(60);
 
 /// The test goes on only if a deadline that began to run at `since` or later is over, and not for long.

@@ -75,8 +75,8 @@ fn c11_silent_slow_and_endless_target_sides_are_given_up() {
     ]);
 }
 
-/// A setup under a stand-in that does `script` after the greeting: what it says when it gives up; the sandbox stays, and is handed over in the end.
-/// It has more in it than a socket holds.
+/// A setup under a stand-in that does `script` after the greeting: what it says when it gives up; the sandbox stays,
+/// and is handed over in the end. It has more in it than a socket holds.
 fn setup_given_up(script: &str, deadline: Duration, words: &[&str]) {
     let site = Site::new();
     let sandbox = site.sandbox();
@@ -156,7 +156,8 @@ fn silent_in_update_proxy() {
     assert!(!new.exists());
 }
 
-/// The real peer, stopped by the job while the tree is on its way. On a busy machine a tree can have arrived before anybody looks: then a larger one.
+/// The real peer, stopped by the job while the tree is on its way. On a busy machine a tree can have arrived before
+/// anybody looks: then a larger one.
 fn stopped_in_cleanup() {
     let site = Site::new();
     let mut sizes = [5_000, 20_000, 80_000].into_iter();
@@ -217,7 +218,8 @@ fn left_out() -> String {
     records(&raw::left_out(b"entry", 1))
 }
 
-/// An entry now and then is no silence; the site's own bound ends it. See [`endless_where_an_answer_is_due`] for what comes then.
+/// An entry now and then is no silence; the site's own bound ends it. See [`endless_where_an_answer_is_due`] for what
+/// comes then.
 fn slow_entries() {
     let script = format!("while {}; do sleep 1; done 2>/dev/null", left_out());
     given_up(

@@ -40,7 +40,8 @@ fn place(connection: &Raw, site: &Site, directory: &Path, proxy: &[u8]) {
     connection.send(&request.encode());
 }
 
-/// The peer ends at its deadline, and says why. The deadline began to run when it last said or heard something, which was not before `since`.
+/// The peer ends at its deadline, and says why. The deadline began to run when it last said or heard something, which
+/// was not before `since`.
 #[track_caller]
 fn assert_given_up(running: Running, connection: &Raw, since: Instant) {
     running.finish().expect(1);
