@@ -1,5 +1,5 @@
-//! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a
-//! fresh socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
+//! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a fresh
+//! socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
 
 #![forbid(unsafe_code)]
 
@@ -206,8 +206,7 @@ impl Channel<'_> {
     }
 }
 
-/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that
-/// may be anything, up to a NUL.
+/// What the wrapper says on the fresh socket instead of executing the job: at most [`limits::CHANNEL_ERROR_BYTES`] that may be anything, up to a NUL.
 #[derive(Default)]
 pub struct LastWord(Vec<u8>);
 
