@@ -7,11 +7,11 @@
 //! takes off:
 //!
 //! * no capabilities, where the caller has any (a container's may), since neither of the others holds them all;
-//! * a Landlock domain ([`boundary`]): which files can be opened, made, renamed or removed; no signal to, no tracing of and no
-//!   abstract UNIX socket to anything outside;
-//! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal, set-id
-//! files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that belong to the
-//! account as a whole.
+//! * a Landlock domain ([`boundary`]): which files can be opened, made, renamed or removed; no signal to, no tracing of
+//!   and no abstract UNIX socket to anything outside;
+//! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal,
+//!   set-id files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that
+//!   belong to the account as a whole.
 //!
 //! # What it does not protect from
 //!
