@@ -30,27 +30,7 @@ use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: condor_glexec_cleanup [--json] G P S R D
-
-Takes the sandbox S back from the account that the job's proxy maps to. Called by HTCondor's Starter after the job.
-
-  G  absolute path of the switcher (glexec)
-  P  name of the proxy, a file in S.condor: this account's; gets mode 0600
-  S  absolute path of the sandbox, a directory of the target account by now
-  R  how often the switcher is called again after it exited with 202 or 203
-  D  seconds to wait at least before that
-
-  --json  on success, print the figures of the copy as one line of JSON
-
-All that the job left is copied into S.condor; when it is whole, S.condor takes S's place in one step, and only then
-the target account removes its own copy. What the proxy in S.condor holds is never touched. What the job left is not trusted:
-modes are cut to 0755 (directories get 0700 at least); devices, FIFOs, sockets, and symbolic links that could lead out of the sandbox or to
-the proxy are left out and reported. The site's bounds hold (/etc/glexec-rs/policy). If anything fails before that step, S is as the job left it, and the next call
-begins anew. Called on a sandbox that was taken back already, it does nothing, or finishes what was interrupted.
-
-Exit codes: 0 done, 1 anything else.
-";
+const HELP: &str = include_str!("cleanup.txt");
 
 /// The program.
 pub fn main() -> ExitCode {

@@ -24,27 +24,7 @@ use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: condor_glexec_kill G PROXY PID SIGNAL R D
-       condor_glexec_kill --family G PROXY PID 9 R D
-
-Sends SIGNAL to the process PID as the account that the job's proxy maps to. Called by HTCondor's ProcD.
-
-  G       absolute path of the switcher (glexec)
-  PROXY   absolute path of the job's proxy (S.condor/P): this account's; gets mode 0600
-  PID     a process id, decimal, 2 or more
-  SIGNAL  a signal number, decimal, 0 to 64; 0 only asks whether the process could be signalled
-  R       how often the switcher is called again after it exited with 202 or 203
-  D       seconds to wait at least before that
-
-The process is taken hold of (pidfd) before anything else happens, so that the signal cannot reach a later one with
-the same number. A process that has ended but is not yet reaped counts as signalled.
-
-With --family, PID is the caller of this program, a child subreaper or process 1; everything that descends from it, but for this
-program and what it starts, is stopped and then killed, through one call of the switcher, until nothing is left.
-
-Exit codes: 0 signalled, 1 usage, 2 no such process, not the target account's, or failed, 3 failed after R retries.
-";
+const HELP: &str = include_str!("kill.txt");
 
 /// The program.
 pub fn main() -> ExitCode {

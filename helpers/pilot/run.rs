@@ -18,25 +18,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStringExt;
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: condor_glexec_run G P S WRAPPER IN OUT ERR CMD [ARGS...]
-
-Becomes the switcher G, which starts WRAPPER (condor_glexec_job_wrapper) in the sandbox S as the account that the job's
-proxy maps to. Called by HTCondor's Starter.
-
-  G             absolute path of the switcher (glexec)
-  P             name of the proxy, a file in S.condor: this account's, mode 0600
-  S             absolute path of the sandbox, handed over by condor_glexec_setup
-  WRAPPER       absolute path of condor_glexec_job_wrapper
-  IN, OUT, ERR  the job's standard files, or - for descriptors that the Starter passes; handed to WRAPPER
-  CMD, ARGS     the job's command and arguments, byte for byte; handed to WRAPPER
-
-The standard descriptors, umask, resource limits and session go on to WRAPPER as they are; of the environment, the switcher
-gets GLEXEC_CLIENT_CERT, GLEXEC_SOURCE_PROXY, GLEXEC_TARGET_PROXY=/dev/null, and X509_USER_PROXY, GLEXEC_MODE, GLEXEC_ENV
-and GLEXEC_ID if they are set.
-
-Exit codes: the switcher's; 1 when it could not be started.
-";
+const HELP: &str = include_str!("run.txt");
 
 /// The program.
 pub fn main() -> ExitCode {

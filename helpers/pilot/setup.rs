@@ -26,27 +26,7 @@ use rustix::process::{Resource, geteuid};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: condor_glexec_setup [--json] G P S R D
-
-Hands the sandbox S over to the account that the job's proxy maps to. Called by HTCondor's Starter.
-
-  G  absolute path of the switcher (glexec)
-  P  name of the proxy, a file in S: this account's, mode 0600
-  S  absolute path of the sandbox, a directory of this account; its parent must belong to this account and be
-     writable for the target account (mode 1777), and every directory above must let it through (0711)
-  R  how often the switcher is called again after it exited with 202 or 203
-  D  seconds to wait at least before that
-
-  --json  on success, print the figures of the copy as one line of JSON
-
-The target account gets a copy with the same names, modes (less what umask 022 takes) and modification
-times. When it has all of it, the copy takes S's place in one step, and S becomes S.condor, where only the proxy
-is left. Devices, FIFOs and sockets are left out and reported. If anything fails before that step, S is as it was.
-Called again after it was interrupted, it finishes.
-
-Exit codes: 0 done, 1 usage, 2 failed, 3 failed after R retries.
-";
+const HELP: &str = include_str!("setup.txt");
 
 /// The program.
 pub fn main() -> ExitCode {

@@ -29,23 +29,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
-const HELP: &str = "\
-usage: condor_glexec_update_proxy G NEW P S
-
-Puts a new proxy in the place of the job's, in the sandbox S and in S.condor, each in one step. Called by HTCondor's
-Starter. NEW is removed, whatever happens.
-
-  G    absolute path of the switcher (glexec); - while S is still (or again) this account's: then only S/P is renewed
-  NEW  absolute path of the new proxy: this account's, mode 0600, a whole PEM credential
-  P    name of the proxy, a file in S and in S.condor
-  S    absolute path of the sandbox
-
-The switcher is called with the new proxy, so that a job can be rescued whose old one has expired. It must map to
-the same account. If anything fails, both proxies are as they were, or the job has the new one and the pilot the old one;
-the same call again (with the proxy sent again) finishes.
-
-Exit codes: 0 done, 1 anything else.
-";
+const HELP: &str = include_str!("update_proxy.txt");
 
 /// The switcher argument that stands for none.
 const NO_SWITCHER: &[u8] = b"-";

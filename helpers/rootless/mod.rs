@@ -47,33 +47,7 @@ use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: glexec_rootless COMMAND [ARGS...]
-       glexec_rootless -h | -v
-
-A switcher with glexec's contract that needs no privilege and no second account: COMMAND runs as the caller's own
-account, in a domain of the kernel (Landlock, seccomp) in which it can use the job's sandbox and read the system, and can
-neither reach the caller's other files nor signal or trace the caller's processes. Linux 6.12 or later.
-
-  COMMAND  absolute path of an executable file, not a symbolic link; it and ARGS are passed on byte for byte
-
-Environment:
-  GLEXEC_CLIENT_CERT   absolute path of the job's proxy: this account's, mode 0600, not empty. Its directory is the
-                       sandbox S, or S.condor, then the sandbox is S beside it. COMMAND can use S and not S.condor
-  GLEXEC_TARGET_PROXY  /dev/null or not set; no copy of the proxy is ever made
-  GLEXEC_ENV, GLEXEC_ID  passed on to COMMAND
-  Everything else is ignored. COMMAND gets HOME=S, TMPDIR=S, USER, LOGNAME, PATH, and X509_USER_PROXY if S holds the proxy.
-
-COMMAND can read and execute /usr, /bin, /sbin, /lib*, /opt and /cvmfs, with what this account keeps there, and read parts
-of /etc, /proc and /sys. This account's home directory must not lie there (202). COMMAND has no
-/tmp, no /dev/shm, no terminal, no UNIX sockets but pairs, no System V IPC, and is told of no changes to files (inotify,
-fanotify). The working directory, umask, resource limits and descriptors 0 to 2 go on to it as they are.
-
-condor_glexec_peer beside this program is started without a domain: it is the helpers' own other half and confines itself.
-
-Exit codes: COMMAND's; 126 when it could not be executed; 201 when the caller has to change something (proxy, command,
-arguments); 202 when the administrator has to (kernel, configuration).
-";
+const HELP: &str = include_str!("help.txt");
 
 /// Where the programs of COMMAND are looked for by whoever looks along PATH.
 const SEARCH_PATH: &[u8] = b"/usr/local/bin:/usr/bin:/bin";

@@ -19,15 +19,7 @@ use crate::target::{cleanup, kill, setup, update_proxy};
 use rustix::fs::{Mode, OFlags};
 use std::process::ExitCode;
 
-const HELP: &str = "\
-usage: condor_glexec_peer setup|cleanup|kill|update_proxy
-
-The target side of the condor_glexec helpers. It is started by a switcher, as the account that a job's
-proxy maps to, with a socket to the helper as its standard input. It is of no use to people.
-A site can let its switcher start this program and condor_glexec_job_wrapper, and nothing else.
-
-Exit codes: 0 done, 1 anything else (the helper reports why).
-";
+const HELP: &str = include_str!("peer.txt");
 
 /// The program.
 pub fn main() -> ExitCode {

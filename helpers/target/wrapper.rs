@@ -29,22 +29,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
 
-const HELP: &str = "\
-usage: condor_glexec_job_wrapper IN OUT ERR CMD [ARGS...]
-
-Started by condor_glexec_run through the switcher, as the target account and in the sandbox, with a socket to HTCondor's
-Starter as its standard input. Takes the job's environment and standard streams from there, then executes CMD.
-
-  IN, OUT, ERR  - : the Starter passes a descriptor; otherwise a file: IN is opened for reading, the others are
-                truncated, or created with mode 0600. Only regular files and /dev/null; no symbolic links.
-  CMD, ARGS     the job's command, executed as given (no PATH search, no shell), and its arguments
-
-The job has the descriptors 0, 1 and 2 and no other, default signal dispositions, an empty signal mask, and no
-controlling terminal. Working directory, umask, resource limits and groups are as this program found them. What else
-it is kept from is the site's choice (/etc/glexec-rs/policy), by default nothing.
-
-Exit codes: the job's; 1 when it could not be started (the reason goes to the Starter's socket).
-";
+const HELP: &str = include_str!("wrapper.txt");
 
 /// Stands for a stream that the Starter passes.
 const PASSED: &[u8] = b"-";
