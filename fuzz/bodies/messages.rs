@@ -7,11 +7,14 @@ use glexec_rs::confine::side::CLEANUP_PILOT;
 use glexec_rs::files::metadata::Time;
 use glexec_rs::files::name::Name;
 use glexec_rs::ground::limits;
-use glexec_rs::protocol::Malformed;
-use glexec_rs::protocol::answer::{Answer, Awaited, Done, Failed, Ready, Signalled};
-use glexec_rs::protocol::record::{Reason, Record, Records};
+use glexec_rs::protocol::answer::{Done, Failed, Ready, Signalled};
+use glexec_rs::protocol::heard::answer::Answer;
+use glexec_rs::protocol::heard::record::Records;
+use glexec_rs::protocol::heard::tree::Piece;
+use glexec_rs::protocol::heard::{self, Malformed};
+use glexec_rs::protocol::record::{Reason, Record};
 use glexec_rs::protocol::request::{Commit, Signal, Site};
-use glexec_rs::protocol::tree::{Piece, RECORDS_BEGIN, Totals, Verdict};
+use glexec_rs::protocol::tree::{RECORDS_BEGIN, Totals, Verdict};
 
 /// The input is a packet; and a recipe for a message that is written and read back.
 pub fn target(data: &[u8]) {
@@ -29,15 +32,17 @@ fn recipe(input: &mut Input<'_>, proof: &Confined) {
         2 => {
             let text = input.take(512);
             verdict(&Verdict::Failed(text), proof);
-            survives(&Failed(text).encode(), &Answer::<Done>::Failed(text), |packet| Answer::decode(packet, proof));
+            survives(&Failed(text).encode(), &Answer::<Done>::Failed(text), |packet| {
+                heard::answer::done(packet, proof)
+            });
         }
         3 => {
             let signal = Signal(input.byte());
-            survives(&signal.encode(), &signal, |packet| Signal::decode(packet, proof));
+            survives(&signal.encode(), &signal, |packet| heard::request::signal(packet, proof));
         }
         4 => {
             let signalled = Signalled(u16::from_le_bytes(input.number()) % 4096);
-            survives(&signalled.encode(), &Answer::Given(signalled), |packet| Answer::decode(packet, proof));
+            survives(&signalled.encode(), &Answer::Given(signalled), |packet| heard::answer::signalled(packet, proof));
         }
         5 => {
             if let (identity, Ok(name), Ok(proxy)) = (
@@ -47,7 +52,7 @@ fn recipe(input: &mut Input<'_>, proof: &Confined) {
             ) {
                 let remove_only = input.flag();
                 let site = Site { parent: input.take(4096), identity, name, proxy, remove_only };
-                survives(&site.encode(), &site, |packet| Site::decode(packet, proof));
+                survives(&site.encode(), &site, |packet| heard::request::site(packet, proof));
             }
         }
         _ => records(input, proof),
@@ -58,14 +63,14 @@ fn recipe(input: &mut Input<'_>, proof: &Confined) {
 /// packet is but one thing.
 fn decode(packet: &[u8], proof: &Confined) {
     let read = [
-        Site::decode(packet, proof).map(|site| site.encode()),
-        Commit::decode(packet, proof).map(Commit::encode),
-        Signal::decode(packet, proof).map(Signal::encode),
-        answer(packet, Ready::encode, proof),
-        answer(packet, Done::encode, proof),
-        answer(packet, Signalled::encode, proof),
-        Verdict::decode(packet, proof).map(|verdict| verdict.encode()),
-        Piece::decode(packet, proof).map(|piece| match piece {
+        heard::request::site(packet, proof).map(|site| site.encode()),
+        heard::request::commit(packet, proof).map(Commit::encode),
+        heard::request::signal(packet, proof).map(Signal::encode),
+        answer(heard::answer::ready(packet, proof), Ready::encode),
+        answer(heard::answer::done(packet, proof), Done::encode),
+        answer(heard::answer::signalled(packet, proof), Signalled::encode),
+        heard::tree::verdict(packet, proof).map(|verdict| verdict.encode()),
+        heard::tree::piece(packet, proof).map(|piece| match piece {
             Piece::Records(records) => {
                 decode_records(&packet[RECORDS_BEGIN.len()..], records);
                 packet.to_vec()
@@ -80,8 +85,8 @@ fn decode(packet: &[u8], proof: &Confined) {
     assert!(read.len() <= if failed { 5 } else { 1 }, "{packet:?}");
 }
 
-fn answer<T: Awaited>(packet: &[u8], encode: fn(T) -> Vec<u8>, proof: &Confined) -> Result<Vec<u8>, Malformed> {
-    Ok(match Answer::decode(packet, proof)? {
+fn answer<T>(heard: Result<Answer<'_, T>, Malformed>, encode: fn(T) -> Vec<u8>) -> Result<Vec<u8>, Malformed> {
+    Ok(match heard? {
         Answer::Given(answer) => encode(answer),
         Answer::Failed(text) => Failed(text).encode(),
     })
@@ -130,7 +135,7 @@ fn assert_in_bounds(record: &Record<'_>) {
 }
 
 fn verdict(verdict: &Verdict<'_>, proof: &Confined) {
-    survives(&verdict.encode(), verdict, |packet| Verdict::decode(packet, proof));
+    survives(&verdict.encode(), verdict, |packet| heard::tree::verdict(packet, proof));
 }
 
 fn survives<'p, T: core::fmt::Debug + PartialEq>(

@@ -13,9 +13,11 @@ use glexec_rs::files::component::Component;
 use glexec_rs::files::walk::{LIST, open_directory};
 use glexec_rs::protocol::answer::{Done, Failed};
 use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::heard;
+use glexec_rs::protocol::heard::tree::Piece;
 use glexec_rs::protocol::packet::Packet;
 use glexec_rs::protocol::record::Record;
-use glexec_rs::protocol::tree::{Piece, Totals, Verdict};
+use glexec_rs::protocol::tree::{Totals, Verdict};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::net::Shutdown;
 use std::collections::BTreeSet;
@@ -174,7 +176,7 @@ fn hear(socket: OwnedFd, first: &[(Vec<u8>, bool)], last: &[(Vec<u8>, bool)], pr
     let own = rustix::io::fcntl_dupfd_cloexec(&socket, 3).expect("a copy");
     let connection = Connection::new(own);
     while heard.ended.is_none() && connection.receive(&mut packet, proof).is_ok() {
-        let Ok(Piece::Records(records)) = Piece::decode(packet.bytes(), proof) else {
+        let Ok(Piece::Records(records)) = heard::tree::piece(packet.bytes(), proof) else {
             panic!("something else was sent")
         };
         let mut files = packet.descriptors().len();

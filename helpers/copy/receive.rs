@@ -19,11 +19,13 @@ use crate::ground::heartbeat::{beat, is_worker};
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::ground::wait;
-use crate::protocol::Malformed;
 use crate::protocol::connection::{Connection, quoted};
+use crate::protocol::heard::record::Records;
+use crate::protocol::heard::tree::Piece;
+use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::{Handed, Packet};
-use crate::protocol::record::{Reason, Record, Records};
-use crate::protocol::tree::{Piece, Totals, Verdict};
+use crate::protocol::record::{Reason, Record};
+use crate::protocol::tree::{Totals, Verdict};
 use core::time::Duration;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, futimens, mkdirat, openat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
@@ -164,7 +166,7 @@ fn receive_all(
         receiver.bounds.check_time()?;
         let (bytes, descriptors) = packet.parts();
         let mut files = descriptors.drain(..);
-        let end = match Piece::decode(bytes, proof) {
+        let end = match heard::tree::piece(bytes, proof) {
             Ok(Piece::Records(records)) if records.is_empty() => Err(broken("a packet without records")),
             Ok(Piece::Records(records)) => receiver.records(records, &mut files),
             Ok(Piece::Failed(text)) => {

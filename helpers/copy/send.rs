@@ -14,8 +14,8 @@ use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::wait::pause;
-use crate::protocol::Malformed;
 use crate::protocol::connection::{Broken, Connection, quoted};
+use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::{PACKET_BYTES, Packet};
 use crate::protocol::record::{Reason, Record};
 use crate::protocol::tree::{RECORDS_BEGIN, Totals, Verdict};
@@ -398,7 +398,7 @@ impl Sender<'_> {
     /// Takes one packet from the receiver; its totals when they are final.
     fn hear(&mut self) -> Outcome<Option<Totals>> {
         self.connection.receive(&mut self.verdict, self.proof).or_fail(|| "waiting for the acknowledgement")?;
-        match Verdict::decode(self.verdict.bytes(), self.proof) {
+        match heard::tree::verdict(self.verdict.bytes(), self.proof) {
             Ok(Verdict::Progress(totals)) => {
                 self.progress.show(&totals);
                 Ok(None)

@@ -7,14 +7,19 @@ use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use crate::protocol::answer::{Answer, Awaited, Done, Ready, Signalled};
+use crate::protocol::answer::Signalled;
 use crate::protocol::connection::{Connection, quoted};
+use crate::protocol::heard::answer::Answer;
+use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::Packet;
 use crate::protocol::request::{Commit, Signal, Site};
 use crate::protocol::tree::{Totals, Verdict};
 use core::time::Duration;
 use rustix::io::Errno;
 use std::os::fd::BorrowedFd;
+
+/// How the one answer that is waited for is read.
+pub type Decode<T> = for<'p> fn(&'p [u8], &Confined) -> Result<Answer<'p, T>, Malformed>;
 
 /// The peer behind a switch, and the proof that whoever listens to it is confined.
 pub struct TargetSide<'p> {
@@ -53,7 +58,7 @@ impl TargetSide<'_> {
     /// # Errors
     /// With its own reason, if it gives one.
     pub fn await_ready(&self) -> Outcome {
-        self.expect::<Ready>().map(drop)
+        self.expect(heard::answer::ready).map(drop)
     }
 
     /// Waits until it has done its last part, for `patience` at the most.
@@ -62,17 +67,17 @@ impl TargetSide<'_> {
     /// With its own reason, if it gives one.
     pub fn await_done(&mut self, patience: Duration) -> Outcome {
         self.connection.allow_silence(patience);
-        self.expect::<Done>().map(drop)
+        self.expect(heard::answer::done).map(drop)
     }
 
-    /// Waits for this kind of answer, and nothing else.
+    /// Waits for the answer that `decode` reads, and nothing else.
     ///
     /// # Errors
     /// With its own reason, if it gives one.
-    pub fn expect<T: Awaited>(&self) -> Outcome<T> {
+    pub fn expect<T>(&self, decode: Decode<T>) -> Outcome<T> {
         let mut packet = Packet::without_descriptors();
         self.connection.receive(&mut packet, self.proof).or_fail(|| "waiting for the target side")?;
-        match Answer::decode(packet.bytes(), self.proof) {
+        match decode(packet.bytes(), self.proof) {
             Ok(Answer::Given(answer)) => Ok(answer),
             Ok(Answer::Failed(text)) => {
                 Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
@@ -103,7 +108,7 @@ impl TargetSide<'_> {
     /// When it is gone or answers with something else.
     pub fn signal(&self, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
         self.connection.send(&Signal(signal).encode(), &[process]).or_fail(|| ASKING)?;
-        Ok(match self.expect()? {
+        Ok(match self.expect(heard::answer::signalled)? {
             Signalled(0) => Ok(()),
             Signalled(errno) => Err(Errno::from_raw_os_error(errno.into())),
         })

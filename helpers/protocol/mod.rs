@@ -1,16 +1,15 @@
 //! All bytes between the two accounts, and the one place that says who may say what, and when.
 //!
-//! What may come at a point of the conversation is a type: whoever waits there names it, its `decode` takes nothing
-//! else, and each comes from one side only. In place of every answer, and of every packet of a copy, may come why it
-//! cannot be had.
+//! What may come at a point of the conversation is a type, and has a function in [`heard`] that reads it and nothing else; each
+//! comes from one side only. In place of every answer, and of every packet of a copy, may come why it cannot be had.
 //!
 //! | phase | the pilot side says | the target side says |
 //! |---|---|---|
 //! | every one | | the [`greeting`], once, when the switcher has started it |
 //! | setup | [`request::Site`] | [`answer::Ready`] |
-//! | | [`tree::Piece`], any number | [`tree::Verdict`], any number; the last one is complete |
+//! | | [`heard::tree::Piece`], any number | [`tree::Verdict`], any number; the last one is complete |
 //! | | [`request::Commit`] | nothing: it is done |
-//! | cleanup | [`request::Site`] | [`tree::Piece`], any number |
+//! | cleanup | [`request::Site`] | [`heard::tree::Piece`], any number |
 //! | | [`tree::Verdict`], any number; the last one is complete | |
 //! | | [`request::Commit`] | [`answer::Done`] |
 //! | cleanup of a leftover | [`request::Site`] (remove only) | [`answer::Done`] |
@@ -23,24 +22,23 @@
 //!
 //! What comes from the other side is received and read by a confined process only: both ask for
 //! [`crate::confine::Confined`]. There are two exceptions, each a function of its own:
-//! [`greeting::receive_unconfined`] and [`request::receive_site_unconfined`].
+//! [`greeting::receive_unconfined`] and [`heard::request::receive_site_unconfined`].
 //!
 //! Between the Starter and the job's wrapper another protocol is spoken, HTCondor's: [`job_channel`].
 
 #![forbid(unsafe_code)]
 
 pub mod answer;
-mod codec;
 pub mod connection;
 pub mod greeting;
+pub mod heard;
 pub mod job_channel;
 pub mod packet;
 pub mod record;
 pub mod request;
 pub(crate) mod socket;
 pub mod tree;
-
-pub use codec::Malformed;
+mod write;
 
 /// What a packet is, by its first byte. Each stands for one type, whatever the phase.
 mod tag {

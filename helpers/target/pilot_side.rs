@@ -8,6 +8,7 @@ use crate::confine::{Confined, confine};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::protocol::answer::{Done, Ready, Signalled};
 use crate::protocol::connection::{Broken, Connection};
+use crate::protocol::heard;
 use crate::protocol::packet::{Handed, Packet};
 use crate::protocol::request::{Commit, Signal};
 use crate::protocol::tree::{Totals, Verdict};
@@ -81,7 +82,7 @@ impl<'c> PilotSide<'c> {
     pub fn await_commit(&self) -> Result<(), Broken> {
         let mut packet = Packet::without_descriptors();
         self.connection.receive(&mut packet, &self.proof)?;
-        match Commit::decode(packet.bytes(), &self.proof) {
+        match heard::request::commit(packet.bytes(), &self.proof) {
             Ok(Commit) => Ok(()),
             Err(_) => Err(Broken::Breach("something else than a commit")),
         }
@@ -98,7 +99,7 @@ impl<'c> PilotSide<'c> {
             Err(other) => return Err(Failure::permanent(other)),
         }
         let (said, descriptors) = packet.parts();
-        let Ok(Signal(signal)) = Signal::decode(said, &self.proof) else {
+        let Ok(Signal(signal)) = heard::request::signal(said, &self.proof) else {
             return Err(Failure::permanent("the pilot side sent something else than a signal"));
         };
         let Some(process) = descriptors.pop().map(Handed::accept) else {

@@ -9,8 +9,9 @@ use crate::files::path::trusted_directory;
 use crate::files::walk::{Opened, open_directory};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::protocol::connection::Connection;
+use crate::protocol::heard::request::receive_site_unconfined;
 use crate::protocol::packet::{Handed, Packet};
-use crate::protocol::request::{self, receive_site_unconfined};
+use crate::protocol::request;
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -12,9 +12,12 @@ use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::walk::{LIST, open_directory};
 use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::heard;
+use glexec_rs::protocol::heard::record::Records;
+use glexec_rs::protocol::heard::tree::Piece;
 use glexec_rs::protocol::packet::Packet;
-use glexec_rs::protocol::record::{Record, Records};
-use glexec_rs::protocol::tree::{Piece, Totals, Verdict};
+use glexec_rs::protocol::record::Record;
+use glexec_rs::protocol::tree::{Totals, Verdict};
 use rustix::fs::CWD;
 use std::ffi::CString;
 use std::fs;
@@ -79,7 +82,7 @@ fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
 }
 
 fn records<'p>(packet: &'p [u8], proof: &Confined) -> Records<'p> {
-    match Piece::decode(packet, proof) {
+    match heard::tree::piece(packet, proof) {
         Ok(Piece::Records(records)) => records,
         _ => panic!("no records"),
     }

@@ -1,4 +1,4 @@
-//! Fields of a packet: how they are written, and how they are read from bytes that may be anything.
+//! The fields of a packet, taken from bytes that may be anything.
 
 #![forbid(unsafe_code)]
 
@@ -9,49 +9,6 @@ use crate::ground::limits;
 /// Bytes that are not what the protocol allows; says what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
-
-/// Appends fields to a packet.
-pub(super) struct Writer<'v>(&'v mut Vec<u8>);
-
-impl<'v> Writer<'v> {
-    /// Goes on behind what is there.
-    pub(super) fn behind(packet: &'v mut Vec<u8>) -> Self {
-        Writer(packet)
-    }
-
-    pub(super) fn byte(self, value: u8) -> Self {
-        self.0.push(value);
-        self
-    }
-
-    pub(super) fn number<const N: usize>(self, bytes: [u8; N]) -> Self {
-        self.0.extend_from_slice(&bytes);
-        self
-    }
-
-    /// At most 65,535 bytes; callers send names, link targets and paths, all of which are shorter.
-    pub(super) fn text(self, text: &[u8]) -> Self {
-        let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
-        self.0.extend_from_slice(&length.to_le_bytes());
-        self.0.extend_from_slice(text.get(..usize::from(length)).unwrap_or_default());
-        self
-    }
-
-    pub(super) fn name(self, name: Name<'_>) -> Self {
-        self.text(name.bytes())
-    }
-
-    pub(super) fn time(self, time: Time) -> Self {
-        self.number(time.seconds.to_le_bytes()).number(time.nanoseconds.to_le_bytes())
-    }
-}
-
-/// A packet of one thing: its tag, and its fields.
-pub(super) fn packet(tag: u8, fields: impl FnOnce(Writer<'_>) -> Writer<'_>) -> Vec<u8> {
-    let mut packet = Vec::new();
-    fields(Writer::behind(&mut packet).byte(tag));
-    packet
-}
 
 /// Takes fields from the front of a packet. Pure: nothing but the bytes decides.
 pub(super) struct Reader<'p>(&'p [u8]);
@@ -71,9 +28,10 @@ impl<'p> Reader<'p> {
         if self.0.is_empty() { Ok(read) } else { Err(Malformed("bytes behind the last field")) }
     }
 
-    /// This must be the tag.
-    pub(super) fn expect(&mut self, tag: u8) -> Result<(), Malformed> {
-        if self.byte()? == tag { Ok(()) } else { Err(UNEXPECTED) }
+    /// What follows the first byte of a packet that must begin with this one.
+    pub(super) fn behind(tag: u8, packet: &'p [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::of(packet);
+        if reader.byte()? == tag { Ok(reader) } else { Err(UNEXPECTED) }
     }
 
     fn take(&mut self, count: usize) -> Result<&'p [u8], Malformed> {
