@@ -26,7 +26,7 @@ const REFLINK_FROM_BYTES: u64 = 64 * 1024;
 const STEP_BYTES: u64 = 32 << 20;
 
 /// Copies contents to one file system, and remembers what that cannot do.
-pub struct Copier {
+pub(crate) struct Copier {
     buffer: Box<[u8]>,
     used: usize,
     reflink: bool,
@@ -36,7 +36,7 @@ pub struct Copier {
 
 /// Why a content was not copied.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Uncopied<E> {
+pub(crate) enum Uncopied<E> {
     /// The source is not what it was when the copy began.
     Changed,
     /// The kernel's word.
@@ -53,7 +53,7 @@ impl<E> From<Errno> for Uncopied<E> {
 
 impl Copier {
     /// For copies to the file system of `directory`.
-    pub fn new(directory: BorrowedFd<'_>) -> Self {
+    pub(crate) fn new(directory: BorrowedFd<'_>) -> Self {
         let kind = fstatfs(directory).ok().and_then(|found| u64::try_from(found.f_type).ok());
         Copier {
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
@@ -72,7 +72,7 @@ impl Copier {
     ///
     /// # Errors
     /// When the source changed meanwhile, the kernel refuses, or `step` does.
-    pub fn copy<E>(
+    pub(crate) fn copy<E>(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,
@@ -217,7 +217,7 @@ impl Drop for Copier {
 ///
 /// # Errors
 /// The kernel's.
-pub fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
+pub(crate) fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
     while !bytes.is_empty() {
         let written = retry(|| pwrite(to, bytes, at))?;
         if written == 0 {
