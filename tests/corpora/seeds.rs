@@ -1,17 +1,19 @@
 //! Inputs to begin with: what the original code said, and what our own programs say about real trees.
 
 use crate::bodies::confined::confined;
-use crate::bodies::ground::Ground;
+use crate::bodies::playground::Playground;
 use crate::bodies::receive::{as_step, step};
 use crate::bodies::{channel, environment, messages, receive};
 use glexec_rs::confine::landlock::Grant;
-use glexec_rs::confine::phase::{CLEANUP_TARGET, reading};
+use glexec_rs::confine::phase::{CLEANUP_PILOT, CLEANUP_TARGET, reading};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::component::Component;
 use glexec_rs::files::walk::{LIST, open_directory};
-use glexec_rs::protocol::connection::{Connection, Packet, pair};
-use glexec_rs::protocol::wire::{Message, Record, Records, Totals};
+use glexec_rs::protocol::connection::{Connection, pair};
+use glexec_rs::protocol::packet::Packet;
+use glexec_rs::protocol::record::Record;
+use glexec_rs::protocol::tree::{Piece, Totals, Verdict};
 use rustix::fs::CWD;
 use std::ffi::CString;
 use std::fs;
@@ -32,17 +34,17 @@ fn keep(target: &str, name: &str, input: &[u8], body: fn(&[u8])) {
 
 /// The packets of one copy of a tree as a job leaves it.
 fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
-    let ground = Ground::new();
-    drop(ground.directory("root"));
+    let playground = Playground::new();
+    drop(playground.directory("root"));
     for (name, content, mode) in
         [("x509", &b"secret"[..], 0o600), ("stdout", b"", 0o644), ("condor_exec.exe", b"#!/bin/sh\nexit 0\n", 0o4755)]
     {
-        ground.file(&format!("root/{name}"), content, mode);
+        playground.file(&format!("root/{name}"), content, mode);
     }
-    let root = ground.path.join("root");
+    let root = playground.path.join("root");
     fs::create_dir_all(root.join("d/a/b")).unwrap();
-    ground.file("root/d/large", &[7; 20_000], 0o600);
-    ground.file("root/d/a/c", b"c", 0o400);
+    playground.file("root/d/large", &[7; 20_000], 0o600);
+    playground.file("root/d/a/c", b"c", 0o400);
     for (name, target) in [("l", "d/a/c"), ("d/up", "../stdout"), ("out", "/etc/passwd"), ("d/a/b/out", "../../../..")]
     {
         symlink(target, root.join(name)).unwrap();
@@ -55,17 +57,19 @@ fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
     let (ours, theirs) = pair().unwrap();
     let receiver = std::thread::spawn(move || {
         let connection = Connection::new(theirs);
-        let (mut packet, mut packets) = (Packet::default(), Vec::<Vec<u8>>::new());
-        loop {
-            connection.receive(&mut packet).unwrap();
-            packets.push(packet.bytes().to_vec());
-            let Ok(Message::Records(records)) = Message::decode(packet.bytes()) else { panic!("no records") };
-            if let Some(Ok(Record::End { entries, .. })) = Records::new(records).last() {
-                let complete = Message::Complete(Totals { entries, ..Totals::default() });
-                connection.send(&complete.encode(), &[]).unwrap();
-                return packets;
+        confined(&CLEANUP_PILOT, &[], |proof| {
+            let (mut packet, mut packets) = (Packet::default(), Vec::<Vec<u8>>::new());
+            loop {
+                connection.receive(&mut packet, proof).unwrap();
+                packets.push(packet.bytes().to_vec());
+                let Ok(Piece::Records(records)) = Piece::decode(packet.bytes(), proof) else { panic!("no records") };
+                if let Some(Ok(Record::End { entries, .. })) = records.last() {
+                    let complete = Verdict::Complete(Totals { entries, ..Totals::default() });
+                    connection.send(&complete.encode(), &[]).unwrap();
+                    return packets;
+                }
             }
-        }
+        })
     });
     let connection = Connection::new(ours);
     let grant = Grant { object: granted.as_fd(), rights: reading() };
@@ -81,10 +85,12 @@ fn what_a_real_copy_says_is_received_step_by_step() {
         let mut steps = vec![first];
         for packet in packets_of_a_real_tree(&what) {
             keep("messages", name, &packet, messages::target);
-            let Ok(Message::Records(records)) = Message::decode(&packet) else { panic!("no records") };
-            for record in Records::new(records) {
-                steps.extend(as_step(&record.unwrap()).expect("a record that has a step"));
-            }
+            steps.extend(confined(&CLEANUP_PILOT, &[], |proof| {
+                let Ok(Piece::Records(records)) = Piece::decode(&packet, proof) else { panic!("no records") };
+                records
+                    .flat_map(|record| as_step(&record.unwrap()).expect("a record that has a step"))
+                    .collect::<Vec<u8>>()
+            }));
             steps.push(step::FLUSH);
         }
         // Behind the end there is nothing to be flushed.
