@@ -106,5 +106,5 @@ fn status_model(text: &[u8]) -> Option<Status> {
     let seccomp_filters = number(field("Seccomp_filters")?)?;
     let no_new_privs = number(field("NoNewPrivs")?).filter(|flag| *flag < 2)? == 1;
     let named = state.len() >= 2 && state[0].is_ascii_alphabetic() && state[1] == b' ';
-    named.then_some(Status { state: state[0], real_uid, effective_uid, saved_uid, no_new_privs, seccomp_filters })
+    named.then(|| Status { state: state[0], real_uid, effective_uid, saved_uid, no_new_privs, seccomp_filters })
 }

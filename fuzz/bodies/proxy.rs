@@ -49,7 +49,7 @@ fn check(pem: &[u8]) {
     assert_eq!(is_whole(pem), model(pem), "{:?}", String::from_utf8_lossy(pem));
 }
 
-/// The same question, asked of whole blocks.
+/// The same question, answered block by block, each collected first.
 fn model(pem: &[u8]) -> bool {
     let mut labels = Vec::new();
     let mut lines = pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);
@@ -74,7 +74,8 @@ fn model(pem: &[u8]) -> bool {
                 (None, None) => body.extend_from_slice(line),
             }
         };
-        if ended != label || body.is_empty() || body.iter().any(|byte| !DIGITS.contains(byte) && *byte != b'=') {
+        let is_digit = |byte: &u8| DIGITS.contains(byte) || *byte == b'=';
+        if ended != label || body.is_empty() || !body.iter().all(is_digit) {
             return false;
         }
         labels.push(label);
@@ -82,7 +83,7 @@ fn model(pem: &[u8]) -> bool {
     labels.iter().any(|label| label == b"CERTIFICATE") && labels.iter().any(|label| label.ends_with(b"PRIVATE KEY"))
 }
 
-/// A sequence around `content`, its length in so many bytes (0: the shortest form).
+/// A DER sequence around `content`, as credentials are, its length in so many bytes (0: the shortest form).
 fn der(content: &[u8], length_bytes: usize) -> Vec<u8> {
     let length = (content.len() as u32).to_be_bytes();
     let length = match length_bytes {

@@ -20,49 +20,44 @@ pub const DIRECTORY: OFlags =
 pub const LIST: u16 = 0o500;
 
 /// The permission bits to change a directory of one's own, too.
-pub const CHANGE: u16 = 0o700;
+pub(crate) const CHANGE: u16 = 0o700;
 
 /// A position in a tree. `T` is what the owner wants to know again on the way up.
-pub struct Walk<T> {
+pub(crate) struct Walk<T> {
     directory: OwnedFd,
     above: Vec<(Identity, T)>,
     deepest: usize,
 }
 
 /// A directory that was left.
-pub struct Left<T> {
+pub(crate) struct Left<T> {
     /// The directory itself, still open.
-    pub directory: OwnedFd,
+    pub(crate) directory: OwnedFd,
     /// What was noted when it was entered.
-    pub note: T,
+    pub(crate) note: T,
 }
 
 impl<T> Walk<T> {
     /// Starts at a tree's root, to go so many directories down at the most.
-    pub fn new(root: OwnedFd, deepest: usize) -> Self {
+    pub(crate) fn new(root: OwnedFd, deepest: usize) -> Self {
         Walk { directory: root, above: Vec::new(), deepest }
     }
 
     /// The current directory.
-    pub fn directory(&self) -> BorrowedFd<'_> {
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
     }
 
     /// How deep the current directory is; the root has depth 0.
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.above.len()
-    }
-
-    /// What was noted when the current directory was entered.
-    pub fn note(&self) -> Option<&T> {
-        self.above.last().map(|(_, note)| note)
     }
 
     /// Goes into `child`, a directory opened in the current one.
     ///
     /// # Errors
     /// `ENAMETOOLONG` when this is as deep as it may go; the kernel's.
-    pub fn enter(&mut self, child: OwnedFd, note: T) -> Result<(), Errno> {
+    pub(crate) fn enter(&mut self, child: OwnedFd, note: T) -> Result<(), Errno> {
         if self.above.len() >= self.deepest {
             return Err(Errno::NAMETOOLONG);
         }
@@ -76,7 +71,7 @@ impl<T> Walk<T> {
     ///
     /// # Errors
     /// `ESTALE` when the directory's parent is another one by now.
-    pub fn leave(&mut self) -> Result<Option<Left<T>>, Errno> {
+    pub(crate) fn leave(&mut self) -> Result<Option<Left<T>>, Errno> {
         let Some((identity, note)) = self.above.pop() else { return Ok(None) };
         let parent = openat(&self.directory, c"..", DIRECTORY, Mode::empty())?;
         if Metadata::of(&parent)?.identity != identity {
@@ -123,7 +118,7 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16
 ///
 /// # Errors
 /// `EACCES` when it is not ours, `ESTALE` when it was swapped meanwhile.
-pub fn open_closed(
+pub(crate) fn open_closed(
     parent: BorrowedFd<'_>,
     name: impl Arg + Copy,
     kind: OFlags,
@@ -146,6 +141,6 @@ pub fn open_closed(
 }
 
 /// Permission bits as the system call takes them.
-pub fn mode_of(bits: u16) -> Mode {
+pub(crate) fn mode_of(bits: u16) -> Mode {
     Mode::from_raw_mode(rustix::fs::RawMode::from(bits))
 }

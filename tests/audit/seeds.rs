@@ -38,17 +38,17 @@ fn keep(target: &str, name: &str, input: &[u8], body: fn(&[u8])) {
 
 /// The packets of one copy of a tree as a job leaves it.
 fn packets_of_a_real_tree(what: &Tree<'_>) -> Vec<Vec<u8>> {
-    let ground = Playground::new();
-    drop(ground.directory("root"));
+    let playground = Playground::new();
+    drop(playground.directory("root"));
     for (name, content, mode) in
         [("x509", &b"secret"[..], 0o600), ("stdout", b"", 0o644), ("condor_exec.exe", b"#!/bin/sh\nexit 0\n", 0o4755)]
     {
-        ground.file(&format!("root/{name}"), content, mode);
+        playground.file(&format!("root/{name}"), content, mode);
     }
-    let root = ground.path.join("root");
+    let root = playground.path.join("root");
     fs::create_dir_all(root.join("d/a/b")).unwrap();
-    ground.file("root/d/large", &[7; 20_000], 0o600);
-    ground.file("root/d/a/c", b"c", 0o400);
+    playground.file("root/d/large", &[7; 20_000], 0o600);
+    playground.file("root/d/a/c", b"c", 0o400);
     for (name, target) in [("l", "d/a/c"), ("d/up", "../stdout"), ("out", "/etc/passwd"), ("d/a/b/out", "../../../..")]
     {
         symlink(target, root.join(name)).unwrap();
