@@ -4,8 +4,7 @@
 #![forbid(unsafe_code)]
 
 use crate::common::{GREG, MALLORY, PILOT, Site, Sleeper, finish, put_file};
-use crate::raw::{GREETING, Place, Raw, enter, records, totals};
-use crate::target::entries_at_end;
+use crate::raw::{GREETING, Place, Raw, enter, entries_at_end, records, totals};
 use glexec_rs::sandbox::metadata::Metadata;
 use std::fs::File;
 use std::os::fd::AsFd;
