@@ -129,6 +129,12 @@ pub fn totals(kind: u8, entries: u64) -> Vec<u8> {
     [&[kind], &numbers[..]].concat()
 }
 
+/// The count in the tree's end: that is the last record, 23 bytes: the kind, the count, the mode, the time.
+pub fn entries_at_end(packet: &[u8]) -> Option<u64> {
+    let end = packet.last_chunk::<23>()?;
+    (end[0] == 6).then(|| u64::from_le_bytes(end[1..9].try_into().unwrap()))
+}
+
 /// Where to work, as the pilot says it.
 pub struct Place {
     /// The parent's path, its device and inode.

@@ -3,9 +3,8 @@
 
 #![forbid(unsafe_code)]
 
-use crate::common::raw::{GREETING, Place, Raw, enter, records, totals};
+use crate::common::raw::{GREETING, Place, Raw, enter, entries_at_end, records, totals};
 use crate::common::{GREG, MALLORY, PILOT, Site, Sleeper, finish, put_file};
-use crate::target::entries_at_end;
 use glexec_rs::files::metadata::Metadata;
 use std::fs::File;
 use std::os::fd::AsFd;

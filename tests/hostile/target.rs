@@ -481,12 +481,6 @@ fn lock_all(raw: &Raw) {
     }
 }
 
-/// The count in the tree's end: that is the last record, 23 bytes: the kind, the count, the mode, the time.
-pub fn entries_at_end(packet: &[u8]) -> Option<u64> {
-    let end = packet.last_chunk::<23>()?;
-    (end[0] == 6).then(|| u64::from_le_bytes(end[1..9].try_into().unwrap()))
-}
-
 /// Acknowledges a tree as if all of it had been made, and as many more entries as that.
 fn acknowledge(raw: &Raw, more: u64) {
     let mut entries = None;

@@ -37,7 +37,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        let root = crate::common::new_directory(&std::env::temp_dir(), "glexec-rs-wrapper-tests.");
+        let root = crate::common::new_directory(&std::env::temp_dir(), "glexec-rs-tests.wrapper.");
         let sandbox = Sandbox { path: root.join("sandbox"), wrapper: root.join("wrapper"), root };
         crate::common::install_built(&crate::common::built_program("condor_glexec_job_wrapper"), &sandbox.wrapper);
         fs::create_dir(&sandbox.path).unwrap();
