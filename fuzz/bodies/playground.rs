@@ -1,6 +1,6 @@
 //! A directory of one run's own, what is in it, and sockets that say anything.
 
-use glexec_rs::files::remove::remove_directory;
+use glexec_rs::files::remove::remove_unconfined;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, statx};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ impl Playground {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("glexec-rs-fuzz.{}.{count}", std::process::id()));
-        let _ = remove_directory(CWD, &CString::new(path.as_os_str().as_bytes()).expect("no NUL"));
+        let _ = remove_unconfined(CWD, &CString::new(path.as_os_str().as_bytes()).expect("no NUL"));
         fs::create_dir(&path).expect("a new directory");
         fs::set_permissions(&path, Permissions::from_mode(0o755)).expect("its mode");
         Playground { path }
@@ -51,7 +51,7 @@ impl Playground {
 impl Drop for Playground {
     fn drop(&mut self) {
         let path = CString::new(self.path.as_os_str().as_bytes()).expect("no NUL");
-        let removed = remove_directory(CWD, &path);
+        let removed = remove_unconfined(CWD, &path);
         if !std::thread::panicking() {
             removed.expect("a directory of our own can be removed");
         }

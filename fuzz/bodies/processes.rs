@@ -1,24 +1,31 @@
 //! `/proc/<pid>/stat` and `status` of processes that name themselves as they like.
 
+use super::confined::confined;
 use super::{assert_fit_to_be_shown, input::Input};
+use glexec_rs::confine::Confined;
+use glexec_rs::confine::side::KILL_PILOT;
 use glexec_rs::pilot::family::{self, Birth, Process};
 use glexec_rs::target::status::Status;
 use std::collections::BTreeMap;
 
 /// The input is both texts as they are; and a name for a process whose other fields are the kernel's.
 pub fn target(data: &[u8]) {
-    stat(data);
-    status(data);
+    confined(&KILL_PILOT, &[], |proof| check(data, proof));
+}
+
+fn check(data: &[u8], proof: &Confined) {
+    stat(data, proof);
+    status(data, proof);
     let mut input = Input::new(data);
     let numbers: [u32; 4] = [0; 4].map(|_: i32| u32::from_le_bytes(input.number()));
     let (start, threads) = (u64::from_le_bytes(input.number()), u64::from_le_bytes(input.number()));
     let state = b"RSDTtXZxI"[input.choice(9)];
     let name = input.rest();
-    named(numbers, start, threads, state, name);
+    named(numbers, start, threads, state, name, proof);
 }
 
 /// Whatever the name is, the other fields are found.
-fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state: u8, name: &[u8]) {
+fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state: u8, name: &[u8], proof: &Confined) {
     let line = [
         format!("{pid} (").as_bytes(),
         name,
@@ -27,7 +34,7 @@ fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state
     ]
     .concat();
     let expected = Process { birth: Birth { pid, start }, parent, state, threads };
-    assert_eq!(family::parse(&line), Some(expected));
+    assert_eq!(family::parse(&line, proof), Some(expected));
 
     // The kernel shows a newline in a name as two bytes, and a backslash, too.
     let shown: Vec<u8> = name
@@ -54,13 +61,13 @@ fn named([pid, parent, real, filters]: [u32; 4], start: u64, threads: u64, state
     let no_new_privs = filters & 1 == 1;
     let expected =
         Status { state, real_uid: real, effective_uid: 2, saved_uid: 3, no_new_privs, seccomp_filters: filters };
-    assert_eq!(Status::parse(&text), Ok(expected));
+    assert_eq!(Status::parse(&text, proof), Ok(expected));
     assert!(no_new_privs || !expected.is_inside_domain(0));
 }
 
 /// A line that is understood says all that was read out of it, in the kernel's form, behind any name at all.
-fn stat(line: &[u8]) {
-    let Some(Process { birth: Birth { pid, start }, parent, state, threads }) = family::parse(line) else {
+fn stat(line: &[u8], proof: &Confined) {
+    let Some(Process { birth: Birth { pid, start }, parent, state, threads }) = family::parse(line, proof) else {
         return;
     };
     let begin = format!("{pid} (");
@@ -72,8 +79,8 @@ fn stat(line: &[u8]) {
 }
 
 /// Against a reader that keeps a table of all lines.
-fn status(text: &[u8]) {
-    let ours = Status::parse(text);
+fn status(text: &[u8], proof: &Confined) {
+    let ours = Status::parse(text, proof);
     if let Err(why) = ours {
         assert_fit_to_be_shown(&why.to_string());
     }

@@ -1,6 +1,9 @@
 //! Whether a new proxy is a whole PEM credential.
 
+use super::confined::confined;
 use super::input::Input;
+use glexec_rs::confine::Confined;
+use glexec_rs::confine::side::UPDATE_PROXY_PILOT;
 use glexec_rs::files::pem::is_whole;
 
 /// What stands between the dashes.
@@ -10,7 +13,11 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// The input is a file; and a recipe for one made of blocks.
 pub fn target(data: &[u8]) {
-    check(data);
+    confined(&UPDATE_PROXY_PILOT, &[], |proof| check_all(data, proof));
+}
+
+fn check_all(data: &[u8], proof: &Confined) {
+    check(data, proof);
     let mut input = Input::new(data);
     let mut pem = Vec::new();
     while !input.is_empty() && pem.len() < 1 << 16 {
@@ -39,14 +46,14 @@ pub fn target(data: &[u8]) {
                 .as_bytes(),
         );
     }
-    check(&pem);
+    check(&pem, proof);
     // Cut anywhere.
     let cut = data.iter().fold(0_usize, |sum, byte| sum * 31 % 65_521 + usize::from(*byte));
-    check(&pem[..cut.min(pem.len())]);
+    check(&pem[..cut.min(pem.len())], proof);
 }
 
-fn check(pem: &[u8]) {
-    assert_eq!(is_whole(pem), model(pem), "{:?}", String::from_utf8_lossy(pem));
+fn check(pem: &[u8], proof: &Confined) {
+    assert_eq!(is_whole(pem, proof), model(pem), "{:?}", String::from_utf8_lossy(pem));
 }
 
 /// The same question, answered block by block, each collected first.

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::name::Name;
@@ -81,10 +82,10 @@ impl HardLinks {
     ///
     /// # Errors
     /// The kernel's.
-    pub(super) fn forget(&mut self, root: &OwnedFd) -> Outcome {
+    pub(super) fn forget(&mut self, root: &OwnedFd, proof: &Confined) -> Outcome {
         let Some((opened, name)) = self.0.take() else { return Ok(()) };
         drop(opened);
-        remove_directory(root.as_fd(), name.c_str()).or_fail(|| "cannot remove the index of hard links")
+        remove_directory(root.as_fd(), name.c_str(), proof).or_fail(|| "cannot remove the index of hard links")
     }
 }
 

@@ -182,7 +182,7 @@ fn receive_all(
         }
         tell_news(&receiver.totals, connection, &mut receiver.progress, &mut receiver.next_news);
         if let Some((mode, mtime)) = end {
-            receiver.hard_links.forget(&receiver.root)?;
+            receiver.hard_links.forget(&receiver.root, proof)?;
             return Ok(Received { totals: receiver.totals, left_out: receiver.report.left_out, mode, mtime });
         }
     }

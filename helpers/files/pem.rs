@@ -2,13 +2,15 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
+
 /// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them at least one
 /// certificate and one private key, and nothing but Base64 in them.
 ///
 /// Nothing is verified; the switcher does that. A file that was cut off or is empty would kill the job, though
 /// (HTCondor's delegation can deliver one): a cut lies inside a block, whose end is missing then, or between blocks, where it cannot be
 /// seen by anybody.
-pub fn is_whole(pem: &[u8]) -> bool {
+pub fn is_whole(pem: &[u8], _: &Confined) -> bool {
     let (mut certificates, mut keys) = (0_u32, 0_u32);
     let mut open: Option<Block<'_>> = None;
     for line in pem.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii) {
@@ -44,7 +46,11 @@ fn is_base64(byte: &u8) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::is_whole;
+    use crate::confine::Confined;
+
+    fn is_whole(pem: &[u8]) -> bool {
+        super::is_whole(pem, &Confined::assumed())
+    }
 
     const SHORT: &str = "MAUCAwEAAQ==";
 

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::walk::{CHANGE, Walk, open_directory};
 use crate::ground::heartbeat::beat;
@@ -39,7 +40,11 @@ struct Note {
 /// # Errors
 /// The first reason why something could not be removed; the rest was removed all the same where possible. `ENOTEMPTY`
 /// when something keeps filling a directory.
-pub(crate) fn remove_contents(root: BorrowedFd<'_>, keep: Option<&Component>) -> Result<(), Errno> {
+pub(crate) fn remove_contents(root: BorrowedFd<'_>, keep: Option<&Component>, _: &Confined) -> Result<(), Errno> {
+    empty(root, keep)
+}
+
+fn empty(root: BorrowedFd<'_>, keep: Option<&Component>) -> Result<(), Errno> {
     let kept = keep.map(Component::c_str);
     std::thread::scope(|scope| {
         // Whatever it cannot remove, or if there can be no second thread, the pass below comes to it, too.
@@ -134,12 +139,23 @@ fn next_directory(
 ///
 /// # Errors
 /// As [`remove_contents`]; nothing to remove is none.
-pub fn remove_directory(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+pub fn remove_directory(parent: BorrowedFd<'_>, name: &CStr, _: &Confined) -> Result<(), Errno> {
+    remove_unconfined(parent, name)
+}
+
+/// As [`remove_directory`], in a process that is **not confined** yet.
+///
+/// Only for what this very account has left half-made, where the next attempt has to begin before it knows what it may be confined to.
+/// Names are acted on by descriptor, one at a time, and nothing is read of what they hold.
+///
+/// # Errors
+/// As [`remove_contents`].
+pub fn remove_unconfined(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     match open_directory(parent, name, CHANGE) {
         Ok(opened) => {
             let mut passes = 0_u32;
             loop {
-                remove_contents(opened.directory.as_fd(), None)?;
+                empty(opened.directory.as_fd(), None)?;
                 match unlinkat(parent, name, AtFlags::REMOVEDIR) {
                     Err(Errno::NOTEMPTY | Errno::EXIST) if passes < PASSES => passes = passes.saturating_add(1),
                     other => return other,

@@ -171,7 +171,7 @@ fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: Ma
 fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRules) -> Outcome<Received> {
     staging::sweep(home.directory(), target.proof)?;
     target.send_to(&home.names, &home.names.name, &home.proxy, false, &[])?;
-    let staging = Staging::make(home.directory())?;
+    let staging = Staging::make(home.directory(), target.proof)?;
     let received = receive_tree(
         &target.connection,
         staging.tree(),
@@ -179,7 +179,7 @@ fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRule
         Progress::new("taking the sandbox back"),
         target.proof,
     )?;
-    staging.move_in(&home.proxy, target.proof)?;
+    staging.move_in(&home.proxy)?;
     home.names.exchange()?;
     Ok(received)
 }

@@ -13,6 +13,7 @@
 mod descent;
 mod hunt;
 
+use crate::confine::Confined;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
 use crate::ground::outcome::{OrFail, Outcome};
@@ -67,7 +68,7 @@ impl Process {
 /// Reads one `/proc/<pid>/stat` line (proc_pid_stat(5)). The second field is the process's own choice of name in
 /// parentheses, with any byte in it; all later fields are numbers but for the state, so the name ends at the *last*
 /// `)`.
-pub fn parse(line: &[u8]) -> Option<Process> {
+pub fn parse(line: &[u8], _: &Confined) -> Option<Process> {
     let name_start = line.iter().position(|byte| *byte == b'(')?;
     let name_end = line.iter().rposition(|byte| *byte == b')')?;
     let pid = decimal(line.get(..name_start)?.strip_suffix(b" ")?)?;
@@ -87,61 +88,77 @@ fn long_decimal(text: &[u8]) -> Option<u64> {
     core::str::from_utf8(text).ok()?.parse().ok()
 }
 
-/// What `/proc` says about one process; `None` when it is gone.
-fn look_at(proc: BorrowedFd<'_>, pid: u32) -> io::Result<Option<Process>> {
-    let name = CString::new(format!("{pid}/stat"))?;
-    let mut line = [0_u8; limits::STAT_BYTES];
-    let read = openat(proc, &name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
-        .and_then(|file| rustix::io::read(file, &mut line));
-    let length = match read {
-        Ok(length) => length,
-        Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // A line that fills the buffer may be cut, and one that is not of the kernel's form must not hide a process.
-    let whole = line.get(..length).filter(|whole| whole.len() < limits::STAT_BYTES);
-    match whole.and_then(parse).filter(|process| process.birth.pid == pid) {
-        Some(process) => Ok(Some(process)),
-        None => Err(io::Error::new(io::ErrorKind::InvalidData, "a line of /proc/<pid>/stat is not of the known form")),
-    }
+/// The directory `/proc` for a confined process.
+#[derive(Clone, Copy)]
+pub(crate) struct Proc<'p> {
+    directory: BorrowedFd<'p>,
+    proof: &'p Confined,
 }
 
-/// Shows the numbers of all processes to `visit`, each as soon as it is seen.
-fn each_number(proc: BorrowedFd<'_>, mut visit: impl FnMut(u32) -> Outcome) -> Outcome {
-    let listing =
-        openat(proc, c".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).or_fail(FAILED)?;
-    // Room for a few names only: between the listing of a name and the look at its process, the process grows old.
-    let mut buffer = Vec::with_capacity(128);
-    let mut entries = RawDir::new(listing, buffer.spare_capacity_mut());
-    while let Some(entry) = entries.next() {
-        if let Some(number) = decimal(entry.or_fail(FAILED)?.file_name().to_bytes()) {
-            visit(number)?;
+impl<'p> Proc<'p> {
+    /// Reads through `directory`, a descriptor of `/proc`.
+    pub(crate) fn new(directory: BorrowedFd<'p>, proof: &'p Confined) -> Self {
+        Proc { directory, proof }
+    }
+
+    /// What it says about one process; `None` when that is gone.
+    fn look_at(self, pid: u32) -> io::Result<Option<Process>> {
+        let name = CString::new(format!("{pid}/stat"))?;
+        let mut line = [0_u8; limits::STAT_BYTES];
+        let read = openat(self.directory, &name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
+            .and_then(|file| rustix::io::read(file, &mut line));
+        let length = match read {
+            Ok(length) => length,
+            Err(Errno::NOENT | Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // A line that fills the buffer may be cut, and one that is not of the kernel's form must not hide a process.
+        let whole = line.get(..length).filter(|whole| whole.len() < limits::STAT_BYTES);
+        match whole.and_then(|line| parse(line, self.proof)).filter(|process| process.birth.pid == pid) {
+            Some(process) => Ok(Some(process)),
+            None => {
+                Err(io::Error::new(io::ErrorKind::InvalidData, "a line of /proc/<pid>/stat is not of the known form"))
+            }
         }
     }
-    Ok(())
-}
 
-/// A pidfd of exactly the process that was looked at; `None` when that one is gone.
-fn hold(proc: BorrowedFd<'_>, process: &Process) -> io::Result<Option<OwnedFd>> {
-    let Some(pid) = i32::try_from(process.birth.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-    let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => pidfd,
-        Err(Errno::SRCH) => return Ok(None),
-        Err(error) => return Err(error.into()),
-    };
-    // Whoever has the number now started when the process did, so it is the process; and the pidfd's process has not
-    // ended up to now, so it is that one.
-    let same = look_at(proc, process.birth.pid)?.is_some_and(|now| now.birth == process.birth);
-    let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
-    let alive = poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0;
-    Ok((same && alive).then_some(pidfd))
+    /// Shows the numbers of all processes to `visit`, each as soon as it is seen.
+    fn each_number(self, mut visit: impl FnMut(u32) -> Outcome) -> Outcome {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let listing = openat(self.directory, c".", flags, Mode::empty()).or_fail(FAILED)?;
+        // Room for a few names only: between the listing of a name and the look at its process, the process grows old.
+        let mut buffer = Vec::with_capacity(128);
+        let mut entries = RawDir::new(listing, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            if let Some(number) = decimal(entry.or_fail(FAILED)?.file_name().to_bytes()) {
+                visit(number)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A pidfd of exactly the process that was looked at; `None` when that one is gone.
+    fn hold(self, process: &Process) -> io::Result<Option<OwnedFd>> {
+        let Some(pid) = i32::try_from(process.birth.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            Err(Errno::SRCH) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        // Whoever has the number now started when the process did, so it is the process; and the pidfd's process has
+        // not ended up to now, so it is that one.
+        let same = self.look_at(process.birth.pid)?.is_some_and(|now| now.birth == process.birth);
+        let mut ended = [PollFd::new(&pidfd, PollFlags::IN)];
+        let alive = poll(&mut ended, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))? == 0;
+        Ok((same && alive).then_some(pidfd))
+    }
 }
 
 const FAILED: fn() -> &'static str = || "cannot end the job's processes";
 
 #[cfg(test)]
 mod tests {
-    use super::{Birth, Hunt, Process, each_number, hold, look_at, parse};
+    use super::{Birth, Hunt, Proc, Process};
     use crate::confine::Confined;
     use crate::ground::outcome::{Failure, Outcome};
     use crate::sys::pidfd_signal;
@@ -158,6 +175,10 @@ mod tests {
         format!("12 ({name}) S 7 1 1 {REST}\n").into_bytes()
     }
 
+    fn parse(line: &[u8]) -> Option<Process> {
+        super::parse(line, &Confined::assumed())
+    }
+
     #[test]
     fn a_process_names_itself_as_it_likes() {
         let expected = Process { birth: Birth { pid: 12, start: 4711 }, parent: 7, state: b'S', threads: 3 };
@@ -169,15 +190,17 @@ mod tests {
     #[test]
     fn only_the_process_that_was_looked_at_is_held() {
         let mut child = Command::new("sleep").arg("600").spawn().unwrap();
-        let is_held = |process: &Process| hold(proc().as_fd(), process).unwrap().is_some();
-        let process = look_at(proc().as_fd(), child.id()).unwrap().unwrap();
+        let (directory, proof) = (proc(), Confined::assumed());
+        let proc = Proc::new(directory.as_fd(), &proof);
+        let is_held = |process: &Process| proc.hold(process).unwrap().is_some();
+        let process = proc.look_at(child.id()).unwrap().unwrap();
         let running = is_held(&process);
         // Its number was another process's when that was looked at.
         let Birth { pid, start } = process.birth;
         let another = is_held(&Process { birth: Birth { pid, start: start - 1 }, ..process });
         // It has ended, and its number may be given away at any moment.
         child.kill().unwrap();
-        while look_at(proc().as_fd(), pid).unwrap().unwrap().lives() {
+        while proc.look_at(pid).unwrap().unwrap().lives() {
             std::thread::yield_now();
         }
         let ended = is_held(&process);
@@ -233,15 +256,16 @@ mod tests {
     }
 
     fn hunt<S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>>(root: u32, except: u32, signal: S) -> Outcome {
-        Hunt::new(&Confined::assumed(), proc().as_fd(), root, except, signal).end()
+        Hunt::new(Proc::new(proc().as_fd(), &Confined::assumed()), root, except, signal).end()
     }
 
     #[test]
     fn this_process_and_its_ancestors_are_seen() {
-        let proc = proc();
+        let (directory, proof) = (proc(), Confined::assumed());
+        let proc = Proc::new(directory.as_fd(), &proof);
         let mut all = Vec::new();
-        each_number(proc.as_fd(), |number| {
-            all.extend(look_at(proc.as_fd(), number).unwrap());
+        proc.each_number(|number| {
+            all.extend(proc.look_at(number).unwrap());
             Ok(())
         })
         .unwrap();
@@ -279,7 +303,7 @@ mod tests {
         };
         let begin = std::time::Instant::now();
         let (proof, proc) = (Confined::assumed(), proc());
-        let mut hunt_slowly = Hunt::new(&proof, proc.as_fd(), root.id(), 0, slow);
+        let mut hunt_slowly = Hunt::new(Proc::new(proc.as_fd(), &proof), root.id(), 0, slow);
         (hunt_slowly.stop_deadline, hunt_slowly.kill_deadline) = (stop_deadline, kill_deadline);
         let ended = hunt_slowly.end();
         let took = begin.elapsed();

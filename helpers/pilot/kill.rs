@@ -12,7 +12,7 @@ use crate::ground::frame;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::pilot::family::Hunt;
+use crate::pilot::family::{Hunt, Proc};
 use crate::pilot::switch::Switcher;
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
@@ -102,9 +102,9 @@ fn end_family(arguments: &KillArguments) -> Outcome<ExitCode> {
         let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty()).or_fail(|| "cannot open /proc")?;
         let reading = Grant { object: proc.as_fd(), rights: reading() };
         through_target(arguments, &[reading], |target| {
-            let proof = target.proof;
+            let processes = Proc::new(proc.as_fd(), target.proof);
             let deliver = |process: BorrowedFd<'_>, signal| target.signal(process, signal);
-            Hunt::new(proof, proc.as_fd(), number(root), number(except), deliver).end()
+            Hunt::new(processes, number(root), number(except), deliver).end()
         })
     })
 }

@@ -94,8 +94,8 @@ fn finish(home: &Home, may_lack: MayLack) -> Outcome {
 }
 
 /// Removes all but the proxy from the pilot's own directory.
-fn empty(home: &Home, _proof: &Confined) -> rustix::io::Result<()> {
-    remove_contents(home.directory(), Some(&home.proxy))
+fn empty(home: &Home, proof: &Confined) -> rustix::io::Result<()> {
+    remove_contents(home.directory(), Some(&home.proxy), proof)
 }
 
 /// Sends the tree, and lets it take the sandbox's place when it is whole.

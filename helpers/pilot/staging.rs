@@ -33,6 +33,7 @@ pub struct Staging<'d> {
     name: Component,
     tree: OwnedFd,
     replaced: OwnedFd,
+    proof: &'d Confined,
 }
 
 /// Removes what interrupted helpers left in the pilot's own directory.
@@ -42,13 +43,13 @@ pub struct Staging<'d> {
 ///
 /// # Errors
 /// When something cannot be removed.
-pub fn sweep(home: BorrowedFd<'_>, _proof: &Confined) -> Outcome {
+pub fn sweep(home: BorrowedFd<'_>, proof: &Confined) -> Outcome {
     let context = || "cannot remove what an interrupted helper left";
     // A move that was interrupted may have brought something of the job's with this name, a directory, too.
-    remove_directory(home, STAGED_NAME).or_fail(context)?;
+    remove_directory(home, STAGED_NAME, proof).or_fail(context)?;
     for_each_entry(home, |name| {
         let ours = name.to_bytes().starts_with(PREFIX.as_bytes());
-        if ours { remove_directory(home, name).map(|()| true) } else { Ok(false) }
+        if ours { remove_directory(home, name, proof).map(|()| true) } else { Ok(false) }
     })
     .or_fail(context)
 }
@@ -58,7 +59,7 @@ impl<'d> Staging<'d> {
     ///
     /// # Errors
     /// The kernel's: no space, quota.
-    pub fn make(home: BorrowedFd<'d>) -> Outcome<Self> {
+    pub fn make(home: BorrowedFd<'d>, proof: &'d Confined) -> Outcome<Self> {
         let context = || "cannot make a place for the incoming sandbox";
         let name = Component::unforeseen(PREFIX).or_fail(context)?;
         let make = |parent: BorrowedFd<'_>, name: &CStr| {
@@ -70,10 +71,10 @@ impl<'d> Staging<'d> {
             .and_then(|top| Ok((make(top.as_fd(), TREE)?, make(top.as_fd(), REPLACED)?)))
             .or_fail(context);
         match made {
-            Ok((tree, replaced)) => Ok(Staging { home, name, tree, replaced }),
+            Ok((tree, replaced)) => Ok(Staging { home, name, tree, replaced, proof }),
             Err(failure) => {
                 // There may have been room for a part of it.
-                let _ = remove_directory(home, name.c_str());
+                let _ = remove_directory(home, name.c_str(), proof);
                 Err(failure)
             }
         }
@@ -91,7 +92,7 @@ impl<'d> Staging<'d> {
     ///
     /// # Errors
     /// The kernel's; then a part of the tree, or what it replaced, may still be in the staging directory.
-    pub fn move_in(self, proxy: &Component, _proof: &Confined) -> Outcome {
+    pub fn move_in(self, proxy: &Component) -> Outcome {
         let moved = for_each_entry(self.home, |name| {
             if name == proxy.c_str() || name == self.name.c_str() {
                 return Ok(false);
@@ -113,7 +114,7 @@ impl<'d> Staging<'d> {
     }
 
     fn remove(&self) -> Result<(), Errno> {
-        remove_directory(self.home, self.name.c_str())
+        remove_directory(self.home, self.name.c_str(), self.proof)
     }
 }
 

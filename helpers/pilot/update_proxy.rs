@@ -124,7 +124,7 @@ fn take_new(path: &[u8]) -> Outcome<OwnedFd> {
 }
 
 /// Looks into the new proxy; only now, and only confined.
-fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
+fn require_whole(new: &OwnedFd, proof: &Confined) -> Outcome {
     let room = usize::try_from(limits::PROXY_BYTES).unwrap_or(usize::MAX);
     let mut pem = Zeroizing::new(vec![0_u8; room]);
     let mut length = 0_usize;
@@ -135,7 +135,7 @@ fn require_whole(new: &OwnedFd, _proof: &Confined) -> Outcome {
             count => length = length.saturating_add(count),
         }
     }
-    if is_whole(pem.get(..length).unwrap_or_default()) {
+    if is_whole(pem.get(..length).unwrap_or_default(), proof) {
         Ok(())
     } else {
         Err(Failure::permanent(

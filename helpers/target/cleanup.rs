@@ -35,7 +35,7 @@ pub fn give_back(connection: &Connection, may_lack: MayLack) -> Outcome {
     ];
     let pilot = PilotSide::confined(connection, &CLEANUP_TARGET, &grants, may_lack)?;
     let leftover = if site.remove_only { site.name.clone() } else { send(&pilot, &site, tree)? };
-    remove_directory(site.parent.as_fd(), leftover.c_str())
+    remove_directory(site.parent.as_fd(), leftover.c_str(), &pilot.proof)
         .or_fail(|| format!("cannot remove the job's own copy {leftover}"))?;
     pilot.say_done()
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::confine::Confined;
+use crate::confine::seccomp::OWN_FILTERS;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -13,49 +14,53 @@ use crate::sys;
 use crate::target::status::Status;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// What tells the job's processes from the pilot's.
-pub struct JobMark {
-    proc: OwnedFd,
-    own_filters: u32,
+/// Opens what a mark is read from, and what has to stay readable.
+///
+/// # Errors
+/// When there is no `/proc`.
+pub fn open_proc() -> Outcome<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::open(c"/proc", flags, Mode::empty()).or_fail(|| "cannot open /proc")
 }
 
-impl JobMark {
-    /// Takes the measure of this process, which must not have taken on a filter of its own yet.
+/// What tells the job's processes from the pilot's.
+pub struct JobMark<'p> {
+    proc: BorrowedFd<'p>,
+    /// How many filters there were before this process took on its own.
+    outside: u32,
+    proof: &'p Confined,
+}
+
+impl<'p> JobMark<'p> {
+    /// Takes the measure of this process.
     ///
     /// # Errors
-    /// When there is no `/proc`, or the kernel does not count filters (before Linux 5.9).
-    pub fn new() -> Outcome<Self> {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let proc = rustix::fs::open(c"/proc", flags, Mode::empty()).or_fail(|| "cannot open /proc")?;
-        let own = read(proc.as_fd(), "self/status").or_fail(|| "cannot read /proc/self/status")?;
-        let own_filters = Status::parse(&own).map_err(Failure::permanent)?.seccomp_filters;
-        Ok(JobMark { proc, own_filters })
-    }
-
-    /// What has to stay readable.
-    pub fn proc(&self) -> BorrowedFd<'_> {
-        self.proc.as_fd()
+    /// When `/proc` cannot be read, or the kernel does not count filters (before Linux 5.9).
+    pub fn new(proc: BorrowedFd<'p>, proof: &'p Confined) -> Outcome<Self> {
+        let own = read(proc, "self/status").or_fail(|| "cannot read /proc/self/status")?;
+        let own = Status::parse(&own, proof).map_err(Failure::permanent)?.seccomp_filters;
+        Ok(JobMark { proc, outside: own.saturating_sub(OWN_FILTERS), proof })
     }
 
     /// Whether the process behind a pidfd carries the mark: it is inside a domain.
     ///
     /// # Errors
     /// `ESRCH` when it has gone, `EPERM` when it is not inside or cannot be looked at.
-    pub fn require(&self, process: BorrowedFd<'_>, _proof: &Confined) -> Result<(), Errno> {
-        let about = read(self.proc(), &format!("self/fdinfo/{}", process.as_raw_fd()))?;
+    pub fn require(&self, process: BorrowedFd<'_>) -> Result<(), Errno> {
+        let about = read(self.proc, &format!("self/fdinfo/{}", process.as_raw_fd()))?;
         let mut pids = about.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Pid:"));
         let pid = pids.next().and_then(|digits| decimal(digits.trim_ascii())).ok_or(Errno::SRCH)?;
-        let status = read(self.proc(), &format!("{pid}/status")).map_err(|errno| match errno {
+        let status = read(self.proc, &format!("{pid}/status")).map_err(|errno| match errno {
             Errno::NOENT => Errno::SRCH,
             other => other,
         })?;
         // Still alive: so the number was this process's all the time.
         sys::pidfd_signal(process, 0)?;
-        match Status::parse(&status) {
+        match Status::parse(&status, self.proof) {
             // The dead carry no filters any more, and no signal does anything to them.
-            Ok(status) if status.state == b'Z' || status.is_inside_domain(self.own_filters) => Ok(()),
+            Ok(status) if status.state == b'Z' || status.is_inside_domain(self.outside) => Ok(()),
             _ => Err(Errno::PERM),
         }
     }

@@ -7,7 +7,7 @@ use crate::confine::side::{SETUP_TARGET, filling};
 use crate::copy::progress::Progress;
 use crate::copy::receive::{Origin, receive_tree};
 use crate::files::metadata::Metadata;
-use crate::files::remove::remove_directory;
+use crate::files::remove::{remove_directory, remove_unconfined};
 use crate::files::sandbox::UNFINISHED;
 use crate::files::walk::{DIRECTORY, mode_of};
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
@@ -15,7 +15,7 @@ use crate::protocol::connection::{Broken, Connection};
 use crate::target::pilot_side::{COMMIT, PilotSide};
 use crate::target::site::Site;
 use landlock::AccessFs;
-use rustix::fs::{Mode, fchmod, futimens, mkdirat, openat};
+use rustix::fs::{AtFlags, Mode, fchmod, futimens, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,13 +32,13 @@ pub fn receive(connection: &Connection, may_lack: MayLack) -> Outcome {
         Grant { object: sandbox.as_fd(), rights: filling() },
         Grant { object: site.parent.as_fd(), rights: AccessFs::RemoveDir.into() },
     ];
-    let filled = PilotSide::confined(connection, &SETUP_TARGET, &grants, may_lack).and_then(|pilot| {
-        let mode = fill(&pilot, &sandbox)?;
-        Ok((pilot, mode))
-    });
-    let (finished, may_undo) = match filled {
+    let pilot = PilotSide::confined(connection, &SETUP_TARGET, &grants, may_lack).inspect_err(|_| {
+        // Nothing is in it yet.
+        let _ = unlinkat(&site.parent, site.name.c_str(), AtFlags::REMOVEDIR);
+    })?;
+    let (finished, may_undo) = match fill(&pilot, &sandbox) {
         Err(failure) => (Err(failure), true),
-        Ok((pilot, mode)) => match pilot.await_commit() {
+        Ok(mode) => match pilot.await_commit() {
             Ok(()) => (fchmod(&sandbox, mode).or_fail(|| "cannot take the mark off the sandbox"), false),
             // What was acknowledged the pilot can put in the sandbox's place at any moment, as long as it is there.
             Err(broken) => (Err(Failure::permanent(format_args!("{COMMIT}: {broken}"))), broken == Broken::Closed),
@@ -47,7 +47,7 @@ pub fn receive(connection: &Connection, may_lack: MayLack) -> Outcome {
     // Once the pilot has put it in the sandbox's place it is the job's, whoever was killed in between.
     let handed_over = || site.look().is_ok_and(|now| now.identity != made.identity);
     if may_undo && !handed_over() {
-        let _ = remove_directory(site.parent.as_fd(), site.name.c_str());
+        let _ = remove_directory(site.parent.as_fd(), site.name.c_str(), &pilot.proof);
     }
     finished
 }
@@ -60,7 +60,7 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
     if made == Err(Errno::EXIST) {
         let there = site.look().or_fail(|| format!("cannot look at {name}"))?;
         if there.is_directory() && there.owner == geteuid().as_raw() && there.mode & UNFINISHED != 0 {
-            remove_directory(parent.as_fd(), name.c_str())
+            remove_unconfined(parent.as_fd(), name.c_str())
                 .or_fail(|| format!("cannot remove {name}, which an interrupted setup left"))?;
             made = mkdirat(parent, name.c_str(), mode);
         }

@@ -6,6 +6,7 @@
 
 #![forbid(unsafe_code)]
 
+use crate::confine::Confined;
 use crate::confine::seccomp::ROOTLESS_FILTERS;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
@@ -30,18 +31,18 @@ pub struct Status {
 
 /// Why a text is not a process's status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
+pub enum Unreadable {
     /// It is longer than [`limits::STATUS_BYTES`], or its last line is not whole.
     NotWhole,
     /// This field is missing, comes twice or has a value that it cannot have.
     Field(&'static str),
 }
 
-impl Display for Malformed {
+impl Display for Unreadable {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Malformed::NotWhole => f.write_str("a /proc/<pid>/status is too long or cut off"),
-            Malformed::Field(name) => {
+            Unreadable::NotWhole => f.write_str("a /proc/<pid>/status is too long or cut off"),
+            Unreadable::Field(name) => {
                 write!(f, "a /proc/<pid>/status has no proper field {name} (Linux 5.9 or later is needed)")
             }
         }
@@ -53,28 +54,28 @@ impl Status {
     ///
     /// # Errors
     /// When it has not exactly the form that the kernel gives it.
-    pub fn parse(text: &[u8]) -> Result<Self, Malformed> {
+    pub fn parse(text: &[u8], _: &Confined) -> Result<Self, Unreadable> {
         let lines =
-            text.strip_suffix(b"\n").filter(|_| text.len() <= limits::STATUS_BYTES).ok_or(Malformed::NotWhole)?;
+            text.strip_suffix(b"\n").filter(|_| text.len() <= limits::STATUS_BYTES).ok_or(Unreadable::NotWhole)?;
         let mut lines = lines.split(|byte| *byte == b'\n');
         if !lines.next().is_some_and(|first| first.starts_with(b"Name:\t")) {
-            return Err(Malformed::Field("Name"));
+            return Err(Unreadable::Field("Name"));
         }
         let field = |name: &'static str| {
             let mut values = lines.clone().filter_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b":\t"));
             match (values.next(), values.next()) {
                 (Some(value), None) => Ok(value),
-                _ => Err(Malformed::Field(name)),
+                _ => Err(Unreadable::Field(name)),
             }
         };
-        let number = |name| decimal(field(name)?).ok_or(Malformed::Field(name));
+        let number = |name| decimal(field(name)?).ok_or(Unreadable::Field(name));
         let state = match field("State")? {
             [letter, b' ', ..] if letter.is_ascii_alphabetic() => *letter,
-            _ => return Err(Malformed::Field("State")),
+            _ => return Err(Unreadable::Field("State")),
         };
         let uids: Option<Vec<u32>> = field("Uid")?.split(|byte| *byte == b'\t').map(decimal).collect();
         let Some([real_uid, effective_uid, saved_uid, _]) = uids.as_deref() else {
-            return Err(Malformed::Field("Uid"));
+            return Err(Unreadable::Field("Uid"));
         };
         Ok(Status {
             state,
@@ -84,7 +85,7 @@ impl Status {
             no_new_privs: match number("NoNewPrivs")? {
                 0 => false,
                 1 => true,
-                _ => return Err(Malformed::Field("NoNewPrivs")),
+                _ => return Err(Unreadable::Field("NoNewPrivs")),
             },
             seccomp_filters: number("Seccomp_filters")?,
         })
@@ -104,7 +105,8 @@ impl Status {
 
 #[cfg(test)]
 mod tests {
-    use super::{Malformed, Status};
+    use super::{Status, Unreadable};
+    use crate::confine::Confined;
     use crate::ground::limits;
 
     fn text(name: &str) -> String {
@@ -114,17 +116,21 @@ mod tests {
         )
     }
 
+    fn parse(text: &[u8]) -> Result<Status, Unreadable> {
+        Status::parse(text, &Confined::assumed())
+    }
+
     const EXPECTED: Status =
         Status { state: b'S', real_uid: 1, effective_uid: 2, saved_uid: 3, no_new_privs: true, seccomp_filters: 7 };
 
     #[test]
     fn the_fields_are_found() {
-        assert_eq!(Status::parse(text("x").as_bytes()), Ok(EXPECTED));
+        assert_eq!(parse(text("x").as_bytes()), Ok(EXPECTED));
     }
 
     #[test]
     fn the_kernels_own_text_is_understood() {
-        let own = Status::parse(&std::fs::read("/proc/self/status").unwrap()).unwrap();
+        let own = parse(&std::fs::read("/proc/self/status").unwrap()).unwrap();
         assert_eq!(own.effective_uid, rustix::process::geteuid().as_raw());
         assert!(matches!(own.state, b'R' | b'S'));
     }
@@ -134,11 +140,11 @@ mod tests {
         for name in
             ["Seccomp_filters:\t0", "", ")", "a\tSeccomp_filters:\t0", "\\nSeccomp_filters:\t0", "Uid:\t0\t0\t0\t0"]
         {
-            assert_eq!(Status::parse(text(name).as_bytes()), Ok(EXPECTED), "{name:?}");
+            assert_eq!(parse(text(name).as_bytes()), Ok(EXPECTED), "{name:?}");
         }
         // No kernel lets a newline through; one that did would give the field twice.
-        assert_eq!(Status::parse(text("a\nSeccomp_filters:\t0").as_bytes()), Err(Malformed::Field("Seccomp_filters")));
-        assert_eq!(Status::parse(b"Seccomp_filters:\t1\n"), Err(Malformed::Field("Name")));
+        assert_eq!(parse(text("a\nSeccomp_filters:\t0").as_bytes()), Err(Unreadable::Field("Seccomp_filters")));
+        assert_eq!(parse(b"Seccomp_filters:\t1\n"), Err(Unreadable::Field("Name")));
     }
 
     #[test]
@@ -160,18 +166,18 @@ mod tests {
         ] {
             let changed = text("x").replace(from, to);
             assert_ne!(changed, text("x"));
-            assert_eq!(Status::parse(changed.as_bytes()), Err(Malformed::Field(field)), "{to:?}");
+            assert_eq!(parse(changed.as_bytes()), Err(Unreadable::Field(field)), "{to:?}");
         }
     }
 
     #[test]
     fn the_limit_is_exact_and_a_cut_text_is_refused() {
         let padded = |bytes: usize| text(&"x".repeat(bytes - text("").len()));
-        assert_eq!(Status::parse(padded(limits::STATUS_BYTES).as_bytes()), Ok(EXPECTED));
-        assert_eq!(Status::parse(padded(limits::STATUS_BYTES + 1).as_bytes()), Err(Malformed::NotWhole));
+        assert_eq!(parse(padded(limits::STATUS_BYTES).as_bytes()), Ok(EXPECTED));
+        assert_eq!(parse(padded(limits::STATUS_BYTES + 1).as_bytes()), Err(Unreadable::NotWhole));
         let whole = text("x");
         for cut in 0..whole.len() {
-            let parsed = Status::parse(&whole.as_bytes()[..cut]);
+            let parsed = parse(&whole.as_bytes()[..cut]);
             assert!(parsed.is_err() || whole.as_bytes()[..cut].ends_with(b"filters:\t7\n"), "cut at {cut}");
         }
     }

@@ -3,8 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::descent::{Descent, Numbers};
-use super::{FAILED, Process, each_number, hold, look_at};
-use crate::confine::Confined;
+use super::{FAILED, Proc, Process};
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::wait::later;
@@ -16,7 +15,7 @@ use std::time::Instant;
 
 /// One attempt to end everything that descends from one process.
 pub(crate) struct Hunt<'h, S> {
-    proc: BorrowedFd<'h>,
+    proc: Proc<'h>,
     root: u32,
     except: u32,
     signal: S,
@@ -55,11 +54,11 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
     /// Every process that descends from `root`, but neither `root` nor `except` (the caller, who is one of them) nor
     /// what descends from `except` (a switcher and the peer behind it).
     ///
-    /// `root` must be a child subreaper. `proc` is a directory descriptor of `/proc`. `signal` delivers one signal to
+    /// `root` must be a child subreaper. `signal` delivers one signal to
     /// the process behind a pidfd and tells what the kernel answered: `ESRCH` means that it ended by itself, `EPERM`
     /// that it belongs to another account (a lingering switcher), which is waited for instead because it ends after
     /// what it has started.
-    pub(crate) fn new(_: &'h Confined, proc: BorrowedFd<'h>, root: u32, except: u32, signal: S) -> Self {
+    pub(crate) fn new(proc: Proc<'h>, root: u32, except: u32, signal: S) -> Self {
         Hunt {
             proc,
             root,
@@ -179,7 +178,7 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
         self.descent.begin(self.root, self.except);
         loop {
             self.descent.begin_reading();
-            each_number(self.proc, |number| self.meet(number, act))?;
+            self.proc.each_number(|number| self.meet(number, act))?;
             if !self.descent.is_unfinished() {
                 return Ok(());
             }
@@ -191,8 +190,8 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
         if self.descent.verdict(number).is_some() {
             return Ok(());
         }
-        let Some(process) = look_at(proc, number).or_fail(FAILED)? else { return Ok(()) };
-        self.descent.trace(process, |other| look_at(proc, other)).or_fail(FAILED)?;
+        let Some(process) = proc.look_at(number).or_fail(FAILED)? else { return Ok(()) };
+        self.descent.trace(process, |other| proc.look_at(other)).or_fail(FAILED)?;
         while let Some(member) = self.descent.next_member() {
             if member.lives() {
                 self.found.living = self.found.living.saturating_add(1);
@@ -204,7 +203,7 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
     }
 
     fn send(&mut self, process: &Process, signal: Signal) -> Outcome<Sent> {
-        let Some(pidfd) = hold(self.proc, process).or_fail(FAILED)? else { return Ok(Sent::Gone) };
+        let Some(pidfd) = self.proc.hold(process).or_fail(FAILED)? else { return Ok(Sent::Gone) };
         let number = u8::try_from(signal.as_raw()).or_fail(FAILED)?;
         match (self.signal)(pidfd.as_fd(), number)? {
             Ok(()) => Ok(Sent::Delivered),
