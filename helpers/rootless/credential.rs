@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::account::Account;
-use super::boundary::ancestors;
+use super::ancestors::ancestors;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::path::split;
