@@ -15,6 +15,10 @@ use std::process::Command;
 const SIGNAL_SET_BYTES: c_long = 8;
 
 /// One system call. Linux takes every argument as a word, and looks at as many as the call has.
+///
+/// # Safety
+/// What the kernel reads and writes through the arguments has to live through the call, and nobody else may rely on
+/// what it changes in this process.
 unsafe fn call(number: c_long, [first, second, third, fourth]: [c_long; 4]) -> Result<c_long, Errno> {
     // SAFETY: each caller says why its arguments are sound.
     match unsafe { libc::syscall(number, first, second, third, fourth) } {
