@@ -21,22 +21,22 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// The administrator's.
-pub(super) fn confine(command: &Command, sandbox: &OwnedFd, place: &Names, account: &Account) -> Outcome {
+pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, account: &Account) -> Outcome {
     let system = system::allowed()?;
-    require_nothing_exposed(&system, place, account)?;
+    require_nothing_exposed(&system, names, account)?;
     capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     enter_domain(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
 }
 
 /// Fails where the pilot's directories lie below something that every job can read.
-fn require_nothing_exposed(system: &[Allowed], place: &Names, account: &Account) -> Outcome {
-    if let Some(covering) = covering(system, place.parent.as_fd())? {
+fn require_nothing_exposed(system: &[Allowed], names: &Names, account: &Account) -> Outcome {
+    if let Some(covering) = covering(system, names.parent.as_fd())? {
         return Err(Failure::new(
             Kind::SiteFault,
             format_args!(
                 "the directory of the sandboxes {} lies below {}, which every job can read; use another one for EXECUTE",
-                Escaped(&place.parent_path),
+                Escaped(&names.parent_path),
                 Escaped(&covering.path)
             ),
         ));

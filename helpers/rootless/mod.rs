@@ -88,10 +88,10 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
         (peer, None)
     } else {
         let (sandbox, proxy) = credential.sandbox(&account)?;
-        boundary::confine(&command, &sandbox, &credential.place, &account)?;
+        boundary::confine(&command, &sandbox, &credential.names, &account)?;
         (command.path, proxy)
     };
-    let environment = environment(&account, &credential.place.sandbox_path(), proxy);
+    let environment = environment(&account, &credential.names.sandbox_path(), proxy);
     Ok(execute(&program, argv, &environment))
 }
 
