@@ -29,9 +29,9 @@ pub struct Names {
     pub parent: OwnedFd,
     /// The parent's absolute path, for the target side, which has to get there on its own.
     pub parent_path: Vec<u8>,
-    /// The sandbox.
-    pub name: Component,
-    /// Where the pilot's own directory is while the job has the sandbox; `<name>.condor`.
+    /// S, the sandbox.
+    pub sandbox: Component,
+    /// Where the pilot's own directory is while the job has the sandbox; `S.condor`.
     pub parked: Component,
 }
 
@@ -45,12 +45,12 @@ impl Names {
         let parked =
             name.with_suffix(PARKED_SUFFIX).or_fail(|| format!("the sandbox {} cannot be parked", Escaped(sandbox)))?;
         let parent = trusted_directory(&parent_path, &[rustix::process::geteuid().as_raw()])?;
-        Ok(Names { parent, parent_path, name, parked })
+        Ok(Names { parent, parent_path, sandbox: name, parked })
     }
 
     /// S, the sandbox's absolute path.
     pub fn sandbox_path(&self) -> Vec<u8> {
-        below(&self.parent_path, &self.name)
+        below(&self.parent_path, &self.sandbox)
     }
 
     /// The absolute path of `S.condor`.
@@ -114,15 +114,15 @@ impl Names {
     /// # Errors
     /// The kernel's; then nothing has changed.
     pub fn exchange(&self) -> Outcome {
-        let Names { parent, name, parked, .. } = self;
-        renameat_with(parent, name.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
+        let Names { parent, sandbox, parked, .. } = self;
+        renameat_with(parent, sandbox.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
             let hint = match errno {
                 Errno::INVAL | Errno::NOSYS => "; the file system must know RENAME_EXCHANGE",
                 // A domain moves directories only.
                 Errno::ACCESS | Errno::NOENT => "; something else is in its place by now; call this again",
                 _ => "",
             };
-            Failure::permanent(format_args!("cannot exchange {name} and {parked}: {errno}{hint}"))
+            Failure::permanent(format_args!("cannot exchange {sandbox} and {parked}: {errno}{hint}"))
         })
     }
 }

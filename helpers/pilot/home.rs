@@ -23,7 +23,7 @@ pub enum At {
 impl At {
     fn among(self, names: &Names) -> &Component {
         match self {
-            At::Sandbox => &names.name,
+            At::Sandbox => &names.sandbox,
             At::Parked => &names.parked,
         }
     }
@@ -57,7 +57,7 @@ impl Home {
     /// # Errors
     /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.
     pub fn lock(&self) -> Outcome<OwnedFd> {
-        let busy = || format!("another helper is at work on the sandbox {}", self.names.name);
+        let busy = || format!("another helper is at work on the sandbox {}", self.names.sandbox);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let found = openat(self.directory(), self.proxy.c_str(), flags, Mode::empty());
         let there = found.is_ok();

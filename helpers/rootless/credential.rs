@@ -43,14 +43,14 @@ impl Credential {
         let (directory, name) = split(&proxy_path)?;
         let is_parked = directory.ends_with(PARKED_SUFFIX);
         let names = Names::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
-        let home = open_own(&names, if is_parked { &names.parked } else { &names.name })?;
+        let home = open_own(&names, if is_parked { &names.parked } else { &names.sandbox })?;
         proxy::open(home.as_fd(), &name)?;
         Ok(Credential { names, name })
     }
 
     /// The sandbox, and the path of the job's copy of the proxy if there is one.
     pub(super) fn sandbox(&self, account: &Account) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
-        let sandbox = open_own(&self.names, &self.names.name)?;
+        let sandbox = open_own(&self.names, &self.names.sandbox)?;
         let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
         if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
             return Err(Failure::permanent(format_args!(
@@ -58,8 +58,9 @@ impl Credential {
                 Escaped(&self.names.sandbox_path())
             )));
         }
-        let copy =
-            Metadata::at(&sandbox, self.name.c_str()).is_ok().then(|| self.names.path_of(&self.names.name, &self.name));
+        let copy = Metadata::at(&sandbox, self.name.c_str())
+            .is_ok()
+            .then(|| self.names.path_of(&self.names.sandbox, &self.name));
         Ok((sandbox, copy))
     }
 }

@@ -23,7 +23,7 @@ impl Directory {
     /// Takes a directory as the sandbox.
     pub(super) fn enter(names: Names, made: bool) -> Outcome<Self> {
         names.require_own_parent()?;
-        let home = names.open_own(&names.name)?.directory;
+        let home = names.open_own(&names.sandbox)?.directory;
         Ok(Directory { names, home, made, run_directory: None })
     }
 }

@@ -75,7 +75,7 @@ fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Directory> {
         if names.look(&names.parked)?.is_some() {
             continue;
         }
-        match mkdirat(&names.parent, names.name.c_str(), Mode::RWXU) {
+        match mkdirat(&names.parent, names.sandbox.c_str(), Mode::RWXU) {
             Err(Errno::EXIST) => {}
             made => return made.or_fail(failed).and_then(|()| open_up(names, mode)),
         }

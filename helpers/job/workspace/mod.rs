@@ -100,9 +100,9 @@ impl Workspace {
         if self.credential().is_some() {
             return Ok(());
         }
-        let Names { parent, name, .. } = &self.directory.names;
-        openat(parent, name.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-            .and_then(|sandbox| unlinkat(sandbox, self.proxy().c_str(), AtFlags::empty()))
+        let Names { parent, sandbox, .. } = &self.directory.names;
+        openat(parent, sandbox.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            .and_then(|opened| unlinkat(opened, self.proxy().c_str(), AtFlags::empty()))
             .or_fail(|| format!("cannot remove {} from the sandbox", self.proxy()))
     }
 
@@ -113,7 +113,7 @@ impl Workspace {
     pub(super) fn is_home(&self) -> Outcome<bool> {
         let Directory { names, home, .. } = &self.directory;
         let home = Metadata::of(home).or_fail(|| "cannot look at the sandbox")?;
-        let named = names.look(&names.name)?;
+        let named = names.look(&names.sandbox)?;
         Ok(named.is_some_and(|named| named.identity == home.identity) && names.look(&names.parked)?.is_none())
     }
 
@@ -158,8 +158,8 @@ impl Workspace {
         if self.directory.made {
             fchmod(&self.directory.home, new_directory_mode()).or_fail(&stays)?;
         }
-        let Names { parent, name, .. } = &self.directory.names;
-        renameat(parent, name.c_str(), &output.directory, output.name.c_str())
+        let Names { parent, sandbox, .. } = &self.directory.names;
+        renameat(parent, sandbox.c_str(), &output.directory, output.name.c_str())
             .or_fail(|| format!("{}; cannot rename it to {}", stays(), Escaped(&output.path())))?;
         Ok(output.path())
     }
@@ -173,7 +173,7 @@ impl Workspace {
     }
 
     fn remove(&self) -> Result<(), Errno> {
-        unlinkat(&self.directory.names.parent, self.directory.names.name.c_str(), AtFlags::REMOVEDIR)
+        unlinkat(&self.directory.names.parent, self.directory.names.sandbox.c_str(), AtFlags::REMOVEDIR)
     }
 }
 
