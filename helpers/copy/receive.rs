@@ -31,7 +31,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 /// The permission bits that can be kept: never set-id or sticky, never writable by group or others.
-pub const KEPT_MODE: u16 = 0o755;
+pub(crate) const KEPT_MODE: u16 = 0o755;
 
 /// How often the sender is told that the receiver is alive.
 const NEWS_PAUSE: Duration = Duration::from_secs(1);

@@ -23,7 +23,7 @@ const REFLINK_FROM_BYTES: u64 = 64 * 1024;
 const STEP_BYTES: u64 = 32 << 20;
 
 /// Copies contents to one file system, and remembers what that cannot do.
-pub struct Copier {
+pub(crate) struct Copier {
     buffer: Box<[u8]>,
     used: usize,
     reflink: bool,
@@ -49,7 +49,7 @@ impl<E> From<Errno> for Uncopied<E> {
 
 impl Copier {
     /// For copies to the file system of `directory`.
-    pub fn new(directory: BorrowedFd<'_>) -> Self {
+    pub(crate) fn new(directory: BorrowedFd<'_>) -> Self {
         let splicing = fstatfs(directory)
             .is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| SPLICING.contains(&kind)));
         Copier { buffer: vec![0; BUFFER_BYTES].into_boxed_slice(), used: 0, reflink: true, in_kernel: !splicing }
@@ -62,7 +62,7 @@ impl Copier {
     ///
     /// # Errors
     /// When the source changed meanwhile, the kernel refuses, or `step` does.
-    pub fn copy<E>(
+    pub(crate) fn copy<E>(
         &mut self,
         from: BorrowedFd<'_>,
         to: BorrowedFd<'_>,

@@ -39,7 +39,7 @@ struct Note {
 /// # Errors
 /// The first reason why something could not be removed; the rest was removed all the same where possible. `ENOTEMPTY`
 /// when something keeps filling a directory.
-pub fn remove_contents(root: BorrowedFd<'_>, keep: Option<&Component>) -> Result<(), Errno> {
+pub(crate) fn remove_contents(root: BorrowedFd<'_>, keep: Option<&Component>) -> Result<(), Errno> {
     let kept = keep.map(Component::c_str);
     std::thread::scope(|scope| {
         // Whatever it cannot remove, or if there can be no second thread, the pass below comes to it, too.

@@ -20,7 +20,7 @@ pub const DIRECTORY: OFlags =
 pub const LIST: u16 = 0o500;
 
 /// The permission bits to change a directory of one's own, too.
-pub const CHANGE: u16 = 0o700;
+pub(crate) const CHANGE: u16 = 0o700;
 
 /// A position in a tree. `T` is what the owner wants to know again on the way up.
 pub struct Walk<T> {
@@ -30,7 +30,7 @@ pub struct Walk<T> {
 }
 
 /// A directory that was left.
-pub struct Left<T> {
+pub(crate) struct Left<T> {
     /// The directory itself, still open.
     pub directory: OwnedFd,
     /// What was noted when it was entered.
@@ -76,7 +76,7 @@ impl<T> Walk<T> {
     ///
     /// # Errors
     /// `ESTALE` when the directory's parent is another one by now.
-    pub fn leave(&mut self) -> Result<Option<Left<T>>, Errno> {
+    pub(crate) fn leave(&mut self) -> Result<Option<Left<T>>, Errno> {
         let Some((identity, note)) = self.above.pop() else { return Ok(None) };
         let parent = openat(&self.directory, c"..", DIRECTORY, Mode::empty())?;
         if Metadata::of(&parent)?.identity != identity {
@@ -123,7 +123,7 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16
 ///
 /// # Errors
 /// `EACCES` when it is not ours, `ESTALE` when it was swapped meanwhile.
-pub fn open_closed(
+pub(crate) fn open_closed(
     parent: BorrowedFd<'_>,
     name: impl Arg + Copy,
     kind: OFlags,
@@ -146,6 +146,6 @@ pub fn open_closed(
 }
 
 /// Permission bits as the system call takes them.
-pub fn mode_of(bits: u16) -> Mode {
+pub(crate) fn mode_of(bits: u16) -> Mode {
     Mode::from_raw_mode(rustix::fs::RawMode::from(bits))
 }

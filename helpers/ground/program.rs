@@ -48,7 +48,7 @@ impl Program {
 ///
 /// Source: the table of exit codes that HTCondor's Starter and ProcD (up to 9.10) act upon, and glexec's manual for the
 /// switcher. Zero always means done.
-pub const fn exit_code(program: Program, kind: Kind) -> u8 {
+pub(crate) const fn exit_code(program: Program, kind: Kind) -> u8 {
     match (program, kind) {
         (Program::Rootless, Kind::ExecFailed) => 126,
         (Program::Rootless, Kind::SiteFault) => 202,

@@ -19,7 +19,7 @@ use std::time::Instant;
 
 /// Why the job does not run.
 #[derive(Debug)]
-pub enum Unstarted {
+pub(crate) enum Unstarted {
     /// The process ended before the wrapper's hello: the switcher refused, or the wrapper could not be started.
     Refused(WaitStatus),
     /// The wrapper said so on the fresh socket, in up to 255 bytes that may be anything.
@@ -45,7 +45,7 @@ impl From<crate::ground::outcome::Failure> for Unstarted {
 }
 
 /// The conversation with one wrapper.
-pub struct Conversation<'s> {
+pub(crate) struct Conversation<'s> {
     /// Who watches meanwhile.
     pub supervisor: &'s mut Supervisor,
     /// The process that becomes the switcher, the wrapper and the job.
@@ -66,7 +66,12 @@ impl Conversation<'_> {
     ///
     /// # Errors
     /// See [`Unstarted`].
-    pub fn start_job(&mut self, socket: OwnedFd, environment: &[u8], streams: &[OwnedFd; 3]) -> Result<(), Unstarted> {
+    pub(crate) fn start_job(
+        &mut self,
+        socket: OwnedFd,
+        environment: &[u8],
+        streams: &[OwnedFd; 3],
+    ) -> Result<(), Unstarted> {
         self.await_hello(socket.as_fd())?;
         let until = later(limits::CHANNEL_DEADLINE);
         let length = i32::try_from(environment.len()).map_err(|_| Unstarted::Broken("too much environment".into()))?;

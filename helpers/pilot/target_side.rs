@@ -52,7 +52,7 @@ impl TargetSide<'_> {
     ///
     /// # Errors
     /// With its own reason, if it gives one.
-    pub fn await_ready(&self) -> Outcome {
+    pub(crate) fn await_ready(&self) -> Outcome {
         self.expect::<Ready>().map(drop)
     }
 
@@ -60,7 +60,7 @@ impl TargetSide<'_> {
     ///
     /// # Errors
     /// With its own reason, if it gives one.
-    pub fn await_done(&mut self, patience: Duration) -> Outcome {
+    pub(crate) fn await_done(&mut self, patience: Duration) -> Outcome {
         self.connection.allow_silence(patience);
         self.expect::<Done>().map(drop)
     }
@@ -93,7 +93,7 @@ impl TargetSide<'_> {
     }
 
     /// Tells it that the sandbox is in its place. It looks at the names if it hears nothing, so it may be gone.
-    pub fn commit(&self) {
+    pub(crate) fn commit(&self) {
         let _ = self.connection.send(&Commit.encode(), &[]);
     }
 

@@ -74,7 +74,7 @@ impl Connection {
     ///
     /// # Errors
     /// [`Broken::Late`].
-    pub fn wait_for_room(&self) -> Result<bool, Broken> {
+    pub(crate) fn wait_for_room(&self) -> Result<bool, Broken> {
         self.wait(PollFlags::OUT | PollFlags::IN)?;
         Ok(self.has_arrived())
     }
@@ -99,7 +99,7 @@ impl Connection {
     }
 
     /// Sends one packet if there is room for it at once; drops it otherwise. For news that may be missed.
-    pub fn send_if_room(&self, bytes: &[u8]) {
+    pub(crate) fn send_if_room(&self, bytes: &[u8]) {
         let _ = offer(&self.socket, bytes, &[]);
     }
 
@@ -174,7 +174,7 @@ impl Connection {
     }
 
     /// Tells the other side that nothing more will be sent, while its answers can still be read.
-    pub fn finish_sending(&self) {
+    pub(crate) fn finish_sending(&self) {
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Write);
     }
 
@@ -182,7 +182,7 @@ impl Connection {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn maker(&self) -> Result<rustix::process::Uid, Errno> {
+    pub(crate) fn maker(&self) -> Result<rustix::process::Uid, Errno> {
         Ok(rustix::net::sockopt::socket_peercred(&self.socket)?.uid)
     }
 }

@@ -45,7 +45,7 @@ impl Operation {
 ///
 /// # Errors
 /// When the other side is gone or silent, or sends what no packet may be.
-pub fn receive_unconfined(connection: &Connection) -> Result<bool, Broken> {
+pub(crate) fn receive_unconfined(connection: &Connection) -> Result<bool, Broken> {
     let mut packet = Packet::without_descriptors();
     connection.receive_unproven(&mut packet)?;
     Ok(packet.bytes() == GREETING)

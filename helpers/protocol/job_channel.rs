@@ -17,4 +17,4 @@
 pub const HELLO: u32 = 0xdead_beef;
 
 /// The value that stands for none in the original: such a variable is in the job's environment as its bare name.
-pub const NO_VALUE: &[u8] = b"\x01\x02\x03\x04\x05\x06";
+pub(crate) const NO_VALUE: &[u8] = b"\x01\x02\x03\x04\x05\x06";

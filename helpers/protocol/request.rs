@@ -76,7 +76,7 @@ impl<'p> Site<'p> {
 ///
 /// # Errors
 /// When it does not come, or something else does.
-pub fn receive_site_unconfined<'p>(
+pub(crate) fn receive_site_unconfined<'p>(
     connection: &Connection,
     packet: &'p mut Packet,
 ) -> Outcome<(Site<'p>, Option<Handed>)> {

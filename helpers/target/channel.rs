@@ -84,7 +84,7 @@ impl Channel {
     ///
     /// # Errors
     /// When nobody is there.
-    pub fn greet(&self) -> Result<(), Trouble> {
+    pub(crate) fn greet(&self) -> Result<(), Trouble> {
         self.write(&HELLO.to_ne_bytes())
     }
 
@@ -139,7 +139,7 @@ impl Channel {
     ///
     /// # Errors
     /// For anything else; what came is closed then.
-    pub fn read_descriptor(&mut self) -> Result<OwnedFd, Trouble> {
+    pub(crate) fn read_descriptor(&mut self) -> Result<OwnedFd, Trouble> {
         let mut byte = [0_u8];
         let mut received = self.receive(&mut byte)?;
         let missing = received.descriptors.is_empty() && !received.truncated;
@@ -160,7 +160,7 @@ impl Channel {
     ///
     /// # Errors
     /// When there is.
-    pub fn expect_no_more(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn expect_no_more(&mut self) -> Result<(), Trouble> {
         let something_came = wait_for(self.socket.as_fd(), PollFlags::IN, Duration::ZERO)?;
         if something_came && self.receive(&mut [0]).is_ok_and(|received| received.count > 0) {
             return Err(breach("there is more than was agreed"));
@@ -171,7 +171,7 @@ impl Channel {
     /// After a [`Trouble`]: forgets all that is still under way and gives the fresh socket, where the Starter wants
     /// to hear of it. That is the last stream socket to come; `None` when none came. `agreed` is how many messages
     /// with descriptors were to come in all: before that many, a socket may be one of the job's streams.
-    pub fn read_on(&mut self, agreed: usize) -> Option<Channel> {
+    pub(crate) fn read_on(&mut self, agreed: usize) -> Option<Channel> {
         let mut room = [0_u8; DISCARD_BYTES];
         loop {
             let left = self.until.saturating_duration_since(Instant::now());

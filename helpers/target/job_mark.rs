@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What tells the job's processes from the pilot's.
-pub struct JobMark {
+pub(crate) struct JobMark {
     proc: OwnedFd,
     own_filters: u32,
 }
@@ -26,7 +26,7 @@ impl JobMark {
     ///
     /// # Errors
     /// When there is no `/proc`, or the kernel does not count filters (before Linux 5.9).
-    pub fn new() -> Outcome<Self> {
+    pub(crate) fn new() -> Outcome<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let proc = rustix::fs::open(c"/proc", flags, Mode::empty()).or_fail(|| "cannot open /proc")?;
         let own = read(proc.as_fd(), "self/status").or_fail(|| "cannot read /proc/self/status")?;
@@ -35,7 +35,7 @@ impl JobMark {
     }
 
     /// What has to stay readable.
-    pub fn proc(&self) -> BorrowedFd<'_> {
+    pub(crate) fn proc(&self) -> BorrowedFd<'_> {
         self.proc.as_fd()
     }
 
@@ -43,7 +43,7 @@ impl JobMark {
     ///
     /// # Errors
     /// `ESRCH` when it has gone, `EPERM` when it is not inside or cannot be looked at.
-    pub fn require(&self, process: BorrowedFd<'_>, _proof: &Confined) -> Result<(), Errno> {
+    pub(crate) fn require(&self, process: BorrowedFd<'_>, _proof: &Confined) -> Result<(), Errno> {
         let about = read(self.proc(), &format!("self/fdinfo/{}", process.as_raw_fd()))?;
         let mut pids = about.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Pid:"));
         let pid = pids.next().and_then(|digits| decimal(digits.trim_ascii())).ok_or(Errno::SRCH)?;

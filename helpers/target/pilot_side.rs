@@ -14,10 +14,10 @@ use crate::protocol::tree::{Totals, Verdict};
 use std::os::fd::OwnedFd;
 
 /// What is being done when a commit does not come.
-pub const COMMIT: &str = "waiting for the commit";
+pub(crate) const COMMIT: &str = "waiting for the commit";
 
 /// The helper that had this peer started, and the proof that whoever listens to it is confined.
-pub struct PilotSide<'c> {
+pub(crate) struct PilotSide<'c> {
     /// The way to it.
     pub connection: &'c Connection,
     /// For those who read what it says.
@@ -29,7 +29,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// As [`confine`].
-    pub fn confined(
+    pub(crate) fn confined(
         connection: &'c Connection,
         side: &Side,
         grants: &[Grant<'_>],
@@ -46,7 +46,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_ready(&self) -> Outcome {
+    pub(crate) fn say_ready(&self) -> Outcome {
         self.say(&Ready.encode())
     }
 
@@ -54,7 +54,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_done(&self) -> Outcome {
+    pub(crate) fn say_done(&self) -> Outcome {
         self.say(&Done.encode())
     }
 
@@ -62,7 +62,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_signalled(&self, errno: u16) -> Outcome {
+    pub(crate) fn say_signalled(&self, errno: u16) -> Outcome {
         self.say(&Signalled(errno).encode())
     }
 
@@ -70,7 +70,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn acknowledge(&self, totals: Totals) -> Outcome {
+    pub(crate) fn acknowledge(&self, totals: Totals) -> Outcome {
         self.connection.send(&Verdict::Complete(totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
     }
 
@@ -78,7 +78,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// [`Broken::Closed`] when it has gone before that.
-    pub fn await_commit(&self) -> Result<(), Broken> {
+    pub(crate) fn await_commit(&self) -> Result<(), Broken> {
         let mut packet = Packet::without_descriptors();
         self.connection.receive(&mut packet, &self.proof)?;
         match Commit::decode(packet.bytes(), &self.proof) {
@@ -91,7 +91,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it says something else.
-    pub fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
+    pub(crate) fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
         match self.connection.receive(packet, &self.proof) {
             Ok(()) => {}
             Err(Broken::Closed) => return Ok(None),
