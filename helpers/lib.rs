@@ -18,7 +18,7 @@
 //! Each folder uses only those that stand below it in the audit tool's table of layers (`audit/tool`).
 
 #![deny(unsafe_code)]
-#![warn(missing_docs)]
+#![warn(missing_docs, unreachable_pub)]
 #![deny(clippy::undocumented_unsafe_blocks)]
 #![cfg_attr(
     not(test),

@@ -9,7 +9,7 @@ struct Block<'s> {
     line: usize,
     /// Which of its file's it is: lines move, their order hardly.
     number: usize,
-    /// What its comment says behind `SAFETY:`.
+    /// What its comment says behind `SAFETY:`, or a function's below `# Safety`.
     why: Option<String>,
 }
 
@@ -28,8 +28,9 @@ fn blocks(sources: &[(String, String)]) -> Vec<Block<'_>> {
     for (file, text) in sources.iter().filter(|(file, _)| file.starts_with("helpers/")) {
         let (code, lines) = (code_of(text), text.lines().collect::<Vec<_>>());
         let those = code.lines().enumerate().filter(|(_, line)| is_unsafe(line) && !line.contains("unsafe extern"));
-        for (number, (index, _)) in those.enumerate() {
-            found.push(Block { file, line: index + 1, number: number + 1, why: safety(&lines[..index]) });
+        for (number, (index, line)) in those.enumerate() {
+            let why = if declares_function(line) { duty(&lines[..index]) } else { safety(&lines[..index]) };
+            found.push(Block { file, line: index + 1, number: number + 1, why });
         }
     }
     found
@@ -38,6 +39,26 @@ fn blocks(sources: &[(String, String)]) -> Vec<Block<'_>> {
 /// A line with the word itself, not with a lint's name.
 fn is_unsafe(line: &str) -> bool {
     count_word(line, "unsafe") > 0
+}
+
+/// Whether the line begins an `unsafe fn`, which does not say why it is sound but what its callers have to see to.
+fn declares_function(line: &str) -> bool {
+    line.split_once("unsafe fn ").is_some_and(|(_, rest)| rest.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+}
+
+/// The documentation right above, from `# Safety` to the next heading; attributes may stand between.
+fn duty(above: &[&str]) -> Option<String> {
+    let documented = above.iter().rev().map(|line| line.trim_start()).skip_while(|line| line.starts_with("#["));
+    let mut lines: Vec<&str> = documented.map_while(|line| line.strip_prefix("///")).map(str::trim).collect();
+    lines.reverse();
+    let section: Vec<&str> = lines
+        .into_iter()
+        .skip_while(|line| *line != "# Safety")
+        .skip(1)
+        .take_while(|line| !line.starts_with("# "))
+        .filter(|line| !line.is_empty())
+        .collect();
+    (!section.is_empty()).then(|| section.join(" "))
 }
 
 /// The comment right above, from `SAFETY:` on; the start of the statement may stand between.
@@ -110,7 +131,7 @@ fn safe_functions(code: &str) -> Vec<(&str, usize)> {
 
 #[cfg(test)]
 mod tests {
-    use super::problems;
+    use super::{blocks, problems};
 
     #[test]
     fn what_is_safe_does_not_belong_into_sys() {
@@ -126,6 +147,26 @@ mod tests {
             |file: &str| [(file.to_owned(), "// SAFETY: a\nunsafe impl B {}\n\n\n\n\nunsafe impl C {}\n".to_owned())];
         assert_eq!(problems(&sources("helpers/sys/mod.rs")), ["helpers/sys/mod.rs:7: no SAFETY comment"]);
         assert_eq!(problems(&sources("helpers/a.rs"))[0], "helpers/a.rs:2: unsafe code outside helpers/sys");
+    }
+
+    #[test]
+    fn an_unsafe_function_says_what_its_callers_have_to_see_to() {
+        let sources = |above: &str| {
+            let text = format!("{above}unsafe fn a() {{\n    // SAFETY: b\n    unsafe {{ c() }}\n}}\n");
+            [("helpers/sys/mod.rs".to_owned(), text)]
+        };
+        let documented =
+            sources("/// A.\n///\n/// # Safety\n/// It is\n/// used once.\n///\n/// # Errors\n/// No.\n#[inline]\n");
+        assert_eq!(problems(&documented), [""; 0]);
+        assert_eq!(blocks(&documented)[0].why.as_deref(), Some("It is used once."));
+        for above in ["", "/// A.\n", "/// # Safety\n", "/// # Safety\n/// Else.\n\n", "// SAFETY: of a block\n"] {
+            let line = above.matches('\n').count() + 1;
+            assert_eq!(
+                problems(&sources(above)),
+                [format!("helpers/sys/mod.rs:{line}: no SAFETY comment")],
+                "{above:?}"
+            );
+        }
     }
 
     #[test]

@@ -31,7 +31,7 @@ const NONE: CapabilitySets = CapabilitySets {
 ///
 /// # Errors
 /// When the kernel refuses one of them, or one is not empty afterwards.
-pub fn give_up() -> Outcome {
+pub(crate) fn give_up() -> Outcome {
     let context = || "cannot give the capabilities up";
     let before = capabilities(None).or_fail(context)?;
     clear_ambient_capability_set().or_fail(context)?;

@@ -11,7 +11,7 @@ use std::os::fd::BorrowedFd;
 
 /// The Landlock ABI whose rights and scopes are all required: file system rights with truncation and device ioctls, TCP, and the scopes
 /// of signals and abstract sockets (Linux 6.12). Fixed, so that a domain means the same on every newer kernel.
-pub const REQUIRED: ABI = ABI::V6;
+pub(crate) const REQUIRED: ABI = ABI::V6;
 
 /// The oldest ABI that is of any use: with the one before it nothing can be moved between directories (Linux 5.19).
 const LEAST: ABI = ABI::V2;
@@ -42,7 +42,7 @@ pub struct Grant<'fd> {
 
 /// What a domain shuts off, besides everything of every file system that is not granted.
 #[derive(Clone, Copy)]
-pub struct Domain {
+pub(crate) struct Domain {
     /// TCP: no port can be bound or connected to.
     pub network: bool,
     /// What is outside and cannot be signalled or, through abstract UNIX sockets, connected to.
@@ -66,7 +66,7 @@ impl Domain {
     ///
     /// # Errors
     /// When the kernel lacks a part that it must have (it is named), or does not enforce everything else.
-    pub fn enter(self, grants: &[Grant<'_>], may_lack: Option<MayLack>) -> Outcome {
+    pub(crate) fn enter(self, grants: &[Grant<'_>], may_lack: Option<MayLack>) -> Outcome {
         let parts = self.parts(may_lack.unwrap_or_default());
         require(&parts, may_lack.is_some())?;
         let lacks = |name: &str| parts.iter().any(|part| part.name == name && part.lacking);

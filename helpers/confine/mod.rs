@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-pub mod capabilities;
+pub(crate) mod capabilities;
 pub mod landlock;
 pub mod seccomp;
 pub mod side;

@@ -10,6 +10,6 @@ mod hard_links;
 pub mod link;
 pub mod progress;
 pub mod receive;
-pub mod report;
+pub(crate) mod report;
 pub mod rules;
 pub mod send;

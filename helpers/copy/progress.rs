@@ -34,7 +34,7 @@ impl Progress {
     }
 
     /// Shows the figures if it is time.
-    pub fn show(&mut self, totals: &Totals) {
+    pub(crate) fn show(&mut self, totals: &Totals) {
         let now = Instant::now();
         if self.next.is_none_or(|next| now < next) {
             return;

@@ -18,11 +18,11 @@ pub struct LeftOut {
 }
 
 /// The first of what was left out; the rest is only counted.
-pub type LeftOutList = ArrayVec<LeftOut, { limits::LEFT_OUT_NAMED }>;
+pub(crate) type LeftOutList = ArrayVec<LeftOut, { limits::LEFT_OUT_NAMED }>;
 
 /// The path of the current directory below the sandbox, and what was left out so far.
 #[derive(Default)]
-pub struct Report {
+pub(crate) struct Report {
     path: Vec<u8>,
     /// What was left out.
     pub left_out: LeftOutList,
@@ -30,7 +30,7 @@ pub struct Report {
 
 impl Report {
     /// Goes into `name`; gives what [`Report::leave`] wants to have.
-    pub fn enter(&mut self, name: Name<'_>) -> usize {
+    pub(crate) fn enter(&mut self, name: Name<'_>) -> usize {
         let before = self.path.len();
         self.path.extend_from_slice(name.bytes());
         self.path.push(b'/');
@@ -38,17 +38,17 @@ impl Report {
     }
 
     /// Goes back up.
-    pub fn leave(&mut self, before: usize) {
+    pub(crate) fn leave(&mut self, before: usize) {
         self.path.truncate(before);
     }
 
     /// An entry of the current directory, fit to be shown.
-    pub fn shown(&self, name: Name<'_>) -> String {
+    pub(crate) fn shown(&self, name: Name<'_>) -> String {
         Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
     }
 
     /// Notes that `name` is left out.
-    pub fn leave_out(&mut self, name: Name<'_>, reason: Reason) {
+    pub(crate) fn leave_out(&mut self, name: Name<'_>, reason: Reason) {
         if !self.left_out.is_full() {
             let path = self.shown(name);
             let _ = self.left_out.try_push(LeftOut { path, reason });

@@ -63,7 +63,7 @@ impl Component {
     ///
     /// # Errors
     /// When the kernel gives no random numbers.
-    pub fn unforeseen(prefix: &str) -> Result<Self, rustix::io::Errno> {
+    pub(crate) fn unforeseen(prefix: &str) -> Result<Self, rustix::io::Errno> {
         let mut random = [0_u8; 16];
         rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
         let hex: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
@@ -76,7 +76,7 @@ impl Component {
     }
 
     /// The name for a system call.
-    pub fn c_str(&self) -> &CStr {
+    pub(crate) fn c_str(&self) -> &CStr {
         &self.0
     }
 }

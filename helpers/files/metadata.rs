@@ -66,7 +66,7 @@ impl Metadata {
     }
 
     /// Whether the content is what it was at an `earlier` look, as far as size and time of modification tell.
-    pub fn has_content_of(&self, earlier: &Metadata) -> bool {
+    pub(crate) fn has_content_of(&self, earlier: &Metadata) -> bool {
         (self.size, self.mtime) == (earlier.size, earlier.mtime)
     }
 

@@ -44,7 +44,7 @@ pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
 /// Only for those who end a job (kill, cleanup): they give the content to nobody. Whoever could change it meanwhile could at most have
 /// the switch go to another account; that one's peer can signal its own processes only and takes no sandbox but its own, and is
 /// believed no more than any.
-pub fn close_to_others(directory: BorrowedFd<'_>, name: &Component) {
+pub(crate) fn close_to_others(directory: BorrowedFd<'_>, name: &Component) {
     let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = openat(directory, name.c_str(), handle, Mode::empty()) else { return };
     let unfit = Metadata::of(&file).is_ok_and(|found| {

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// When it changed meanwhile, or cannot be copied.
-pub fn fill(
+pub(crate) fn fill(
     directory: BorrowedFd<'_>,
     from: &OwnedFd,
     to: &OwnedFd,

@@ -139,7 +139,7 @@ fn next_directory(
 ///
 /// # Errors
 /// As [`remove_contents`]; nothing to remove is none.
-pub fn remove_directory(parent: BorrowedFd<'_>, name: &CStr, _: &Confined) -> Result<(), Errno> {
+pub(crate) fn remove_directory(parent: BorrowedFd<'_>, name: &CStr, _: &Confined) -> Result<(), Errno> {
     remove_unconfined(parent, name)
 }
 

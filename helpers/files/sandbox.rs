@@ -14,14 +14,14 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
-pub const PARKED_SUFFIX: &[u8] = b".condor";
+pub(crate) const PARKED_SUFFIX: &[u8] = b".condor";
 
 /// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
-pub const STAGED_NAME: &CStr = c".glexec-new-proxy";
+pub(crate) const STAGED_NAME: &CStr = c".glexec-new-proxy";
 
 /// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
 /// to the directory's owner, and which no sandbox keeps.
-pub const UNFINISHED: u16 = 0o1000;
+pub(crate) const UNFINISHED: u16 = 0o1000;
 
 /// The names of one sandbox in its parent directory.
 pub struct Names {
@@ -29,9 +29,9 @@ pub struct Names {
     pub parent: OwnedFd,
     /// The parent's absolute path, for the target side, which has to get there on its own.
     pub parent_path: Vec<u8>,
-    /// The sandbox.
-    pub name: Component,
-    /// Where the pilot's own directory is while the job has the sandbox; `<name>.condor`.
+    /// S, the sandbox.
+    pub sandbox: Component,
+    /// Where the pilot's own directory is while the job has the sandbox; `S.condor`.
     pub parked: Component,
 }
 
@@ -45,21 +45,21 @@ impl Names {
         let parked =
             name.with_suffix(PARKED_SUFFIX).or_fail(|| format!("the sandbox {} cannot be parked", Escaped(sandbox)))?;
         let parent = trusted_directory(&parent_path, &[rustix::process::geteuid().as_raw()])?;
-        Ok(Names { parent, parent_path, name, parked })
+        Ok(Names { parent, parent_path, sandbox: name, parked })
     }
 
     /// S, the sandbox's absolute path.
-    pub fn sandbox_path(&self) -> Vec<u8> {
-        below(&self.parent_path, &self.name)
+    pub(crate) fn sandbox_path(&self) -> Vec<u8> {
+        below(&self.parent_path, &self.sandbox)
     }
 
     /// The absolute path of `S.condor`.
-    pub fn parked_path(&self) -> Vec<u8> {
+    pub(crate) fn parked_path(&self) -> Vec<u8> {
         below(&self.parent_path, &self.parked)
     }
 
     /// The absolute path of an entry of the directory `of` (one of the two names), for the switcher's environment.
-    pub fn path_of(&self, of: &Component, entry: &Component) -> Vec<u8> {
+    pub(crate) fn path_of(&self, of: &Component, entry: &Component) -> Vec<u8> {
         below(&below(&self.parent_path, of), entry)
     }
 
@@ -67,7 +67,7 @@ impl Names {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn open_own(&self, name: &Component) -> Outcome<Opened> {
+    pub(crate) fn open_own(&self, name: &Component) -> Outcome<Opened> {
         let home = open_directory(self.parent.as_fd(), name.c_str(), LIST).or_fail(|| format!("cannot open {name}"))?;
         if home.found.owner == rustix::process::geteuid().as_raw() {
             Ok(home)
@@ -92,7 +92,7 @@ impl Names {
     ///
     /// # Errors
     /// When the parent is not this account's.
-    pub fn require_own_parent(&self) -> Outcome {
+    pub(crate) fn require_own_parent(&self) -> Outcome {
         let found = Metadata::of(&self.parent).or_fail(|| "cannot look at the sandbox's parent")?;
         if found.owner == rustix::process::geteuid().as_raw() {
             return Ok(());
@@ -105,7 +105,7 @@ impl Names {
     }
 
     /// Whether `directory` is where this process was started: the Starter sits in the pilot's own directory.
-    pub fn is_working_directory(&self, directory: &Metadata) -> bool {
+    pub(crate) fn is_working_directory(&self, directory: &Metadata) -> bool {
         Metadata::at(CWD, c".").is_ok_and(|here| here.identity == directory.identity)
     }
 
@@ -113,16 +113,16 @@ impl Names {
     ///
     /// # Errors
     /// The kernel's; then nothing has changed.
-    pub fn exchange(&self) -> Outcome {
-        let Names { parent, name, parked, .. } = self;
-        renameat_with(parent, name.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
+    pub(crate) fn exchange(&self) -> Outcome {
+        let Names { parent, sandbox, parked, .. } = self;
+        renameat_with(parent, sandbox.c_str(), parent, parked.c_str(), RenameFlags::EXCHANGE).map_err(|errno| {
             let hint = match errno {
                 Errno::INVAL | Errno::NOSYS => "; the file system must know RENAME_EXCHANGE",
                 // A domain moves directories only.
                 Errno::ACCESS | Errno::NOENT => "; something else is in its place by now; call this again",
                 _ => "",
             };
-            Failure::permanent(format_args!("cannot exchange {name} and {parked}: {errno}{hint}"))
+            Failure::permanent(format_args!("cannot exchange {sandbox} and {parked}: {errno}{hint}"))
         })
     }
 }

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 /// A new proxy that is whole but not yet in its place. It is removed again unless it gets there.
-pub struct Staged<'d> {
+pub(crate) struct Staged<'d> {
     directory: BorrowedFd<'d>,
     installed: bool,
 }
@@ -23,7 +23,7 @@ impl<'d> Staged<'d> {
     ///
     /// # Errors
     /// When it is none any more, or cannot be copied.
-    pub fn copy(directory: BorrowedFd<'d>, content: &OwnedFd) -> Outcome<Self> {
+    pub(crate) fn copy(directory: BorrowedFd<'d>, content: &OwnedFd) -> Outcome<Self> {
         let context = || "cannot copy the new proxy into the sandbox";
         let source = Metadata::of(content).or_fail(context)?;
         if source.kind != FileType::RegularFile || source.size == 0 || source.size > limits::PROXY_BYTES {
@@ -43,7 +43,7 @@ impl<'d> Staged<'d> {
     ///
     /// # Errors
     /// When a directory is there (the job may have made one), or the kernel refuses.
-    pub fn install(mut self, name: &Component) -> Outcome {
+    pub(crate) fn install(mut self, name: &Component) -> Outcome {
         renameat(self.directory, STAGED_NAME, self.directory, name.c_str())
             .or_fail(|| format!("cannot put the new proxy in the place of {name}"))?;
         self.installed = true;

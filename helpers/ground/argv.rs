@@ -18,7 +18,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Usage, when the process was started without even its own name (argc 0).
-    pub fn of_process() -> Outcome<Self> {
+    pub(crate) fn of_process() -> Outcome<Self> {
         Self::new(std::env::args_os().collect())
     }
 
@@ -44,7 +44,7 @@ impl Arguments {
     }
 
     /// Takes the next argument if it is `flag`.
-    pub fn take_flag(&mut self, flag: &[u8]) -> bool {
+    pub(crate) fn take_flag(&mut self, flag: &[u8]) -> bool {
         let found = self.rest.as_slice().first().is_some_and(|next| next.as_encoded_bytes() == flag);
         if found {
             self.rest.next();
@@ -56,7 +56,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Usage, when there is none, or it is anything else.
-    pub fn take_decimal(&mut self, name: &str, range: core::ops::RangeInclusive<u32>) -> Outcome<u32> {
+    pub(crate) fn take_decimal(&mut self, name: &str, range: core::ops::RangeInclusive<u32>) -> Outcome<u32> {
         let text = self.take(name)?;
         decimal(&text).filter(|number| range.contains(number)).ok_or_else(|| {
             Failure::usage(format_args!(
@@ -72,7 +72,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Usage, when there is none, it does not start with `/`, or it is longer than the kernel takes ([`limits::PATH_BYTES`]).
-    pub fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
+    pub(crate) fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
         absolute(name, self.take(name)?)
     }
 
@@ -80,7 +80,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Usage.
-    pub fn take_retries(&mut self) -> Outcome<u32> {
+    pub(crate) fn take_retries(&mut self) -> Outcome<u32> {
         self.take_decimal("R (retries)", 0..=limits::RETRIES)
     }
 
@@ -88,7 +88,7 @@ impl Arguments {
     ///
     /// # Errors
     /// Usage.
-    pub fn take_delay(&mut self) -> Outcome<u32> {
+    pub(crate) fn take_delay(&mut self) -> Outcome<u32> {
         self.take_decimal("D (seconds between tries)", 0..=limits::RETRY_DELAY_SECONDS)
     }
 
@@ -113,7 +113,7 @@ impl Arguments {
 ///
 /// # Errors
 /// Usage, when it is none.
-pub fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
+pub(crate) fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
     if path.starts_with(b"/") && path.len() < limits::PATH_BYTES {
         Ok(path)
     } else {
@@ -125,7 +125,7 @@ pub fn absolute(name: &str, path: Vec<u8>) -> Outcome<Vec<u8>> {
 }
 
 /// A decimal number: digits only, no sign, no blank, no leading zero, at most what a `u32` holds.
-pub fn decimal(text: &[u8]) -> Option<u32> {
+pub(crate) fn decimal(text: &[u8]) -> Option<u32> {
     let digits_only = !text.is_empty() && text.len() <= 10 && text.iter().all(u8::is_ascii_digit);
     if !digits_only || (text.len() > 1 && text.starts_with(b"0")) {
         return None;

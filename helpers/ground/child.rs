@@ -11,7 +11,7 @@ use std::process::Command;
 
 /// How a child stands to the terminal of its parent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leader {
+pub(crate) enum Leader {
     /// A session of its own: no terminal controls it.
     Session,
     /// A process group of its own: the terminal's interrupt key does not reach it.
@@ -23,7 +23,7 @@ pub enum Leader {
 ///
 /// # Errors
 /// When there is no descriptor left.
-pub fn set_child_up(
+pub(crate) fn set_child_up(
     command: &mut Command,
     directory: BorrowedFd<'_>,
     leader: Leader,

@@ -13,7 +13,7 @@ pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {
     /// The most bytes of a name or text that are shown.
-    pub const LIMIT: usize = 200;
+    pub(crate) const LIMIT: usize = 200;
 }
 
 impl Display for Escaped<'_> {

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 /// Descriptors above 2 are closed, signals reset and timers switched off before an argument is read; 0, 1 and 2 are
 /// open from here on (Rust's start-up opens `/dev/null` for those that are closed). `--help` and `--version` are
 /// answered when they stand alone.
-pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> ExitCode {
+pub(crate) fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> ExitCode {
     match sanitise().and_then(|()| answer(program, help, work)) {
         Ok(code) => code,
         Err(failure) => {
@@ -35,7 +35,7 @@ pub fn run(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome
 }
 
 /// Says why the work was not done, if so, and gives the exit code.
-pub fn conclude(program: Program, result: Outcome) -> u8 {
+pub(crate) fn conclude(program: Program, result: Outcome) -> u8 {
     result.map_or_else(
         |failure| {
             report(program, &failure);
@@ -59,7 +59,7 @@ fn answer(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<
 }
 
 /// One line on stderr: the program, then the failure, at most [`limits::REPORT_BYTES`] bytes.
-pub fn report(program: Program, text: &impl core::fmt::Display) {
+pub(crate) fn report(program: Program, text: &impl core::fmt::Display) {
     let mut line = format!("{}: {text}", program.name());
     line.truncate(line.floor_char_boundary(limits::REPORT_BYTES));
     line.push('\n');
@@ -67,7 +67,7 @@ pub fn report(program: Program, text: &impl core::fmt::Display) {
 }
 
 /// One line on stdout, for whoever asked for it.
-pub fn answer_line(line: &str) {
+pub(crate) fn answer_line(line: &str) {
     print(&mut std::io::stdout(), format!("{line}\n").as_bytes());
 }
 
@@ -88,7 +88,7 @@ fn sanitise() -> Outcome {
 ///
 /// # Errors
 /// When the kernel refuses one of them.
-pub fn guard_memory() -> Outcome {
+pub(crate) fn guard_memory() -> Outcome {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     switch_core_off().or_fail(|| "cannot switch core files off")?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
@@ -99,7 +99,7 @@ pub fn guard_memory() -> Outcome {
 /// the job.
 ///
 /// A refusal is no reason to fail: the soft limit may well do.
-pub fn raise_limit(resource: Resource) {
+pub(crate) fn raise_limit(resource: Resource) {
     let _ = limit(resource)
         .map(|Rlimit { maximum, .. }| rustix::process::setrlimit(resource, Rlimit { current: maximum, maximum }));
 }

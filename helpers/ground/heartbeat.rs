@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::Instant;
 
 /// What a worker writes when it lives; any other byte is its exit code, and the last one.
-pub const ALIVE: u8 = 0xff;
+pub(crate) const ALIVE: u8 = 0xff;
 
 /// The pause between two signs of life, in seconds.
 const PAUSE: u64 = 1;
@@ -21,7 +21,7 @@ const PAUSE: u64 = 1;
 static WORKER: OnceLock<Worker> = OnceLock::new();
 
 /// What a working process knows of the one that waits for it.
-pub struct Worker {
+pub(crate) struct Worker {
     watchdog: OwnedFd,
     is_watched: bool,
     begun: Instant,
@@ -31,12 +31,12 @@ pub struct Worker {
 
 impl Worker {
     /// A worker that is heard through `watchdog`, the writing end of a pipe. Whether a person reads standard error is asked now.
-    pub fn new(watchdog: OwnedFd) -> Self {
+    pub(crate) fn new(watchdog: OwnedFd) -> Self {
         Worker { watchdog, is_watched: is_watched(), begun: Instant::now(), next_sign: AtomicU64::new(0) }
     }
 
     /// Makes this process the worker, for good; false if it is one already.
-    pub fn take_up(self) -> bool {
+    pub(crate) fn take_up(self) -> bool {
         WORKER.set(self).is_ok()
     }
 }
@@ -44,7 +44,7 @@ impl Worker {
 /// Shows the watchdog, if this process is a worker, that the work goes on. Costs a look at the clock, so that every loop can do it.
 ///
 /// Whoever does not for [`crate::ground::limits::STUCK_DEADLINE`] is given up.
-pub fn beat() {
+pub(crate) fn beat() {
     let Some(worker) = WORKER.get() else { return };
     let now = worker.begun.elapsed().as_secs();
     if now >= worker.next_sign.load(Ordering::Relaxed) {
@@ -54,7 +54,7 @@ pub fn beat() {
 }
 
 /// The worker's last word: its exit code.
-pub fn end(code: u8) -> ! {
+pub(crate) fn end(code: u8) -> ! {
     if let Some(worker) = WORKER.get() {
         let _ = rustix::io::write(&worker.watchdog, &[code]);
     }
@@ -62,11 +62,11 @@ pub fn end(code: u8) -> ! {
 }
 
 /// Whether this process is a worker: nobody waits for its end, only for its word.
-pub fn is_worker() -> bool {
+pub(crate) fn is_worker() -> bool {
     WORKER.get().is_some()
 }
 
 /// Whether a person watches what this program says.
-pub fn is_watched() -> bool {
+pub(crate) fn is_watched() -> bool {
     WORKER.get().map_or_else(|| std::io::stderr().is_terminal(), |worker| worker.is_watched)
 }

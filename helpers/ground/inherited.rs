@@ -12,7 +12,7 @@ use std::os::fd::RawFd;
 ///
 /// # Errors
 /// The kernel's; a kernel or filter without `close_range` is asked through `/proc/self/fd` instead.
-pub fn close_from(first: RawFd) -> io::Result<()> {
+pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     let Ok(start) = u32::try_from(first) else { return Err(io::ErrorKind::InvalidInput.into()) };
     if sys::close_range(start).is_ok() {
         return Ok(());
@@ -28,7 +28,7 @@ pub fn close_from(first: RawFd) -> io::Result<()> {
 
 /// Switches off the timers that the caller has set for itself: an exec passes them on, and their signals would end what
 /// comes after it.
-pub fn cancel_timers() {
+pub(crate) fn cancel_timers() {
     for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
         let _ = sys::switch_timer_off(timer);
     }
@@ -40,7 +40,7 @@ pub fn cancel_timers() {
 ///
 /// # Errors
 /// When the account may have no more keyrings.
-pub fn leave_session_keyring() -> io::Result<()> {
+pub(crate) fn leave_session_keyring() -> io::Result<()> {
     match sys::new_session_keyring() {
         Err(Errno::DQUOT) => Err(Errno::DQUOT.into()),
         _ => Ok(()),
@@ -48,6 +48,6 @@ pub fn leave_session_keyring() -> io::Result<()> {
 }
 
 /// Every entry of this process' environment as it came, also what is not `NAME=VALUE` (which std leaves out).
-pub fn environment_entries() -> Vec<CString> {
+pub(crate) fn environment_entries() -> Vec<CString> {
     sys::Environment::of_process().collect()
 }

@@ -5,7 +5,7 @@
 use core::fmt::Write;
 
 /// A JSON string: printable ASCII as it is, everything else as `\uXXXX`.
-pub fn string(text: &str) -> String {
+pub(crate) fn string(text: &str) -> String {
     let mut quoted = String::with_capacity(text.len().saturating_add(2));
     quoted.push('"');
     for character in text.chars() {
@@ -28,7 +28,7 @@ pub fn string(text: &str) -> String {
 }
 
 /// A JSON list of values that are JSON already.
-pub fn list(values: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn list(values: impl IntoIterator<Item = String>) -> String {
     format!("[{}]", values.into_iter().collect::<Vec<_>>().join(","))
 }
 

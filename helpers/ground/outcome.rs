@@ -58,7 +58,7 @@ impl Display for Failure {
 }
 
 /// Turns an error with a context into a [`Failure`]: `result.or_fail(|| format!("cannot open {}", ...))`.
-pub trait OrFail<T> {
+pub(crate) trait OrFail<T> {
     /// A [`Kind::Permanent`] failure that reads "`context`: error text".
     fn or_fail<C: Display>(self, context: impl FnOnce() -> C) -> Outcome<T>;
 }
@@ -70,7 +70,7 @@ impl<T, E: Display> OrFail<T> for Result<T, E> {
 }
 
 /// What the kernel refused while something was made, and the remedy where there is no room for it.
-pub struct Unmade(pub Errno);
+pub(crate) struct Unmade(pub Errno);
 
 impl Display for Unmade {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {

@@ -6,7 +6,7 @@ use crate::ground::outcome::Kind;
 
 /// The programs that share this library, by the names under which they are installed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Program {
+pub(crate) enum Program {
     /// `condor_glexec_setup`
     Setup,
     /// `condor_glexec_run`
@@ -29,7 +29,7 @@ pub enum Program {
 
 impl Program {
     /// The installed name.
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Program::Setup => "condor_glexec_setup",
             Program::Run => "condor_glexec_run",
@@ -48,7 +48,7 @@ impl Program {
 ///
 /// Source: the table of exit codes that HTCondor's Starter and ProcD (up to 9.10) act upon, and glexec's manual for the
 /// switcher. Zero always means done.
-pub const fn exit_code(program: Program, kind: Kind) -> u8 {
+pub(crate) const fn exit_code(program: Program, kind: Kind) -> u8 {
     match (program, kind) {
         (Program::Rootless, Kind::ExecFailed) => 126,
         (Program::Rootless, Kind::SiteFault) => 202,

@@ -20,7 +20,7 @@ pub fn limit(resource: Resource) -> io::Result<Rlimit> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn switch_core_off() -> io::Result<()> {
+pub(crate) fn switch_core_off() -> io::Result<()> {
     let maximum = limit(Resource::Core)?.maximum;
     Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })?)
 }

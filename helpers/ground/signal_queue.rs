@@ -21,7 +21,7 @@ fn signal_set(signals: &[i32]) -> u64 {
 const SIGNAL_RECORD_BYTES: usize = size_of::<libc::signalfd_siginfo>();
 
 /// Signals that this thread takes when it likes, instead of being interrupted. Ends with the mask as it was before.
-pub struct SignalQueue {
+pub(crate) struct SignalQueue {
     descriptor: OwnedFd,
     mask_before: u64,
 }
@@ -31,7 +31,7 @@ impl SignalQueue {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new(signals: &[i32]) -> io::Result<Self> {
+    pub(crate) fn new(signals: &[i32]) -> io::Result<Self> {
         let set = signal_set(signals);
         let descriptor = sys::signal_descriptor(set)?;
         Ok(SignalQueue { descriptor, mask_before: sys::change_mask(libc::SIG_BLOCK, set)? })
@@ -41,7 +41,7 @@ impl SignalQueue {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn take(&self) -> io::Result<Option<i32>> {
+    pub(crate) fn take(&self) -> io::Result<Option<i32>> {
         let mut record = [0_u8; SIGNAL_RECORD_BYTES];
         match rustix::io::read(&self.descriptor, &mut record) {
             Ok(_) => Ok(record.first_chunk().and_then(|number| i32::try_from(u32::from_ne_bytes(*number)).ok())),

@@ -10,7 +10,7 @@ const SIGNAL_LAST: i32 = 64;
 /// Gives every signal its default disposition and unblocks all.
 ///
 /// Rust's start-up ignores SIGPIPE and callers leave what they like; neither is for the programs that we execute.
-pub fn reset_signals() {
+pub(crate) fn reset_signals() {
     for signal in 1..=SIGNAL_LAST {
         // Refused for SIGKILL and SIGSTOP, which nobody can have changed.
         let _ = sys::set_disposition(signal, Disposition::Default);
@@ -19,7 +19,7 @@ pub fn reset_signals() {
 }
 
 /// Ignores SIGPIPE and SIGXFSZ, so that a closed socket or a file size limit is an error that is reported.
-pub fn ignore_write_signals() {
+pub(crate) fn ignore_write_signals() {
     for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
         let _ = sys::set_disposition(signal, Disposition::Ignore);
     }

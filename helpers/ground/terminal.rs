@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 ///
 /// # Errors
 /// The kernel's. A process that leads a group where `/dev/tty` cannot be asked for is refused, too.
-pub fn leave_terminal() -> io::Result<()> {
+pub(crate) fn leave_terminal() -> io::Result<()> {
     if rustix::process::setsid().is_ok() { Ok(()) } else { drop_terminal() }
 }
 
@@ -30,7 +30,7 @@ fn has_terminal() -> io::Result<bool> {
 ///
 /// # Errors
 /// The kernel's. A process where `/dev/tty` cannot be asked for is refused, too.
-pub fn drop_terminal() -> io::Result<()> {
+pub(crate) fn drop_terminal() -> io::Result<()> {
     let terminal =
         match open(c"/dev/tty", OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty()) {
             Ok(terminal) => terminal,

@@ -14,7 +14,7 @@ use std::time::Instant;
 const PIECE: Duration = Duration::from_secs(30);
 
 /// Does nothing for a while, with a call that every profile has.
-pub fn pause(duration: Duration) {
+pub(crate) fn pause(duration: Duration) {
     let started = Instant::now();
     while let Some(left) = duration.checked_sub(started.elapsed()) {
         beat();
@@ -23,14 +23,14 @@ pub fn pause(duration: Duration) {
 }
 
 /// The moment when `patience` is used up.
-pub fn later(patience: Duration) -> Instant {
+pub(crate) fn later(patience: Duration) -> Instant {
     let now = Instant::now();
     now.checked_add(patience).unwrap_or(now)
 }
 
 /// Lets the kernel end this process by SIGALRM (whose disposition is the default) in `patience`, in whole seconds,
 /// unless it is called again before; with zero no more.
-pub fn end_after(patience: Duration) {
+pub(crate) fn end_after(patience: Duration) {
     sys::alarm(u32::try_from(patience.as_secs()).unwrap_or(u32::MAX));
 }
 
@@ -38,7 +38,7 @@ pub fn end_after(patience: Duration) {
 ///
 /// # Errors
 /// The kernel's; interruptions are waited out.
-pub fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, patience: Duration) -> Result<bool, Errno> {
+pub(crate) fn wait_for(fd: BorrowedFd<'_>, events: PollFlags, patience: Duration) -> Result<bool, Errno> {
     let started = Instant::now();
     loop {
         beat();

@@ -91,14 +91,14 @@ fn hold(home: &Home, expected: &State) -> Outcome<OwnedFd> {
     if state(&home.names)? == *expected {
         Ok(held)
     } else {
-        let name = &home.names.name;
+        let name = &home.names.sandbox;
         Err(Failure::permanent(format_args!("another helper was at work on the sandbox {name}; try again")))
     }
 }
 
 fn state(names: &Names) -> Outcome<State> {
     let own = |found: &Metadata| found.owner == geteuid().as_raw() && found.is_directory();
-    let (sandbox, parked) = (names.look(&names.name)?, names.look(&names.parked)?);
+    let (sandbox, parked) = (names.look(&names.sandbox)?, names.look(&names.parked)?);
     match (sandbox, parked) {
         (Some(sandbox), None) if own(&sandbox) => Ok(State::TakenBack),
         (None, Some(parked)) if own(&parked) => Ok(State::Missing),
@@ -112,7 +112,7 @@ fn state(names: &Names) -> Outcome<State> {
             } else {
                 Err(Failure::permanent(format_args!(
                     "{} and {} both belong to this account; call this with the pilot's own one as the working directory",
-                    names.name, names.parked
+                    names.sandbox, names.parked
                 )))
             }
         }
@@ -120,14 +120,14 @@ fn state(names: &Names) -> Outcome<State> {
         (Some(sandbox), Some(_)) if own(&sandbox) => Ok(State::Leftover),
         _ => Err(Failure::permanent(format_args!(
             "{} was not made by condor_glexec_setup: there is no {} of this account",
-            names.name, names.parked
+            names.sandbox, names.parked
         ))),
     }
 }
 
 /// The job has removed or moved its sandbox: at least the Starter gets its own back. Gives what is to be reported.
 fn restore(names: &Names) -> Outcome<Failure> {
-    let (parent, name, parked) = (&names.parent, names.name.c_str(), names.parked.c_str());
+    let (parent, name, parked) = (&names.parent, names.sandbox.c_str(), names.parked.c_str());
     match renameat_with(parent, parked, parent, name, RenameFlags::NOREPLACE) {
         Err(Errno::EXIST) => {
             names.exchange()?;
@@ -136,8 +136,8 @@ fn restore(names: &Names) -> Outcome<Failure> {
         }
         other => other,
     }
-    .or_fail(|| format!("cannot rename {} to {}", names.parked, names.name))?;
-    Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", names.name)))
+    .or_fail(|| format!("cannot rename {} to {}", names.parked, names.sandbox))?;
+    Ok(Failure::permanent(format_args!("the job removed its sandbox {}; there is nothing to take back", names.sandbox)))
 }
 
 fn start(home: &Home, switcher: &Switcher) -> Outcome<Switched> {
@@ -170,7 +170,7 @@ fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: Ma
 
 fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRules) -> Outcome<Received> {
     staging::sweep(home.directory(), target.proof)?;
-    target.send_to(&home.names, &home.names.name, &home.proxy, false, &[])?;
+    target.send_to(&home.names, &home.names.sandbox, &home.proxy, false, &[])?;
     let staging = Staging::make(home.directory(), target.proof)?;
     let received = receive_tree(
         &target.connection,

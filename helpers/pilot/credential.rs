@@ -7,17 +7,17 @@ use std::os::unix::ffi::OsStringExt;
 
 /// What a switcher is told about the job's credential, and what it is handed on from our own environment.
 mod variable {
-    pub const CLIENT_CERT: &str = "GLEXEC_CLIENT_CERT";
-    pub const SOURCE_PROXY: &str = "GLEXEC_SOURCE_PROXY";
-    pub const TARGET_PROXY: &str = "GLEXEC_TARGET_PROXY";
+    pub(crate) const CLIENT_CERT: &str = "GLEXEC_CLIENT_CERT";
+    pub(crate) const SOURCE_PROXY: &str = "GLEXEC_SOURCE_PROXY";
+    pub(crate) const TARGET_PROXY: &str = "GLEXEC_TARGET_PROXY";
     /// The pilot's own credential to a mapping service; and what glexec itself documents for its callers.
-    pub const PASSED_ON: [&str; 4] = ["X509_USER_PROXY", "GLEXEC_MODE", "GLEXEC_ENV", "GLEXEC_ID"];
+    pub(crate) const PASSED_ON: [&str; 4] = ["X509_USER_PROXY", "GLEXEC_MODE", "GLEXEC_ENV", "GLEXEC_ID"];
 }
 
 /// The environment of a switcher, built from nothing.
 ///
 /// `GLEXEC_TARGET_PROXY=/dev/null`: the sandbox holds the job's copy already, and glexec's own would stay in `/tmp` for ever.
-pub fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
+pub(crate) fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
     let proxy = OsString::from_vec(proxy.to_vec());
     let own = [
         (variable::CLIENT_CERT.into(), proxy.clone()),

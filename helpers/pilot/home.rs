@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Which of its two names the pilot's directory has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
+pub(crate) enum At {
     /// S: the pilot has the sandbox.
     Sandbox,
     /// `S.condor`: the job has it.
@@ -23,14 +23,14 @@ pub enum At {
 impl At {
     fn among(self, names: &Names) -> &Component {
         match self {
-            At::Sandbox => &names.name,
+            At::Sandbox => &names.sandbox,
             At::Parked => &names.parked,
         }
     }
 }
 
 /// The pilot's own directory, with the proxy in it.
-pub struct Home {
+pub(crate) struct Home {
     /// The sandbox's names, among which it has one.
     pub names: Names,
     at: At,
@@ -44,7 +44,7 @@ impl Home {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn open(names: Names, at: At, proxy: Component) -> Outcome<Self> {
+    pub(crate) fn open(names: Names, at: At, proxy: Component) -> Outcome<Self> {
         let opened = names.open_own(at.among(&names))?;
         Ok(Home { names, at, proxy, opened })
     }
@@ -56,8 +56,8 @@ impl Home {
     ///
     /// # Errors
     /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.
-    pub fn lock(&self) -> Outcome<OwnedFd> {
-        let busy = || format!("another helper is at work on the sandbox {}", self.names.name);
+    pub(crate) fn lock(&self) -> Outcome<OwnedFd> {
+        let busy = || format!("another helper is at work on the sandbox {}", self.names.sandbox);
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         let found = openat(self.directory(), self.proxy.c_str(), flags, Mode::empty());
         let there = found.is_ok();
@@ -72,7 +72,7 @@ impl Home {
     }
 
     /// The directory, open to be listed.
-    pub fn directory(&self) -> BorrowedFd<'_> {
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
         self.opened.directory.as_fd()
     }
 
@@ -80,7 +80,7 @@ impl Home {
     ///
     /// # Errors
     /// When there is no descriptor left.
-    pub fn to_walk(&self) -> Outcome<Opened> {
+    pub(crate) fn to_walk(&self) -> Outcome<Opened> {
         let directory =
             rustix::io::fcntl_dupfd_cloexec(self.directory(), 3).or_fail(|| "cannot duplicate a descriptor")?;
         Ok(Opened { directory, found: self.opened.found, restore: self.opened.restore })
@@ -90,17 +90,17 @@ impl Home {
     ///
     /// # Errors
     /// As [`proxy::open`].
-    pub fn open_proxy(&self) -> Outcome<OwnedFd> {
+    pub(crate) fn open_proxy(&self) -> Outcome<OwnedFd> {
         proxy::open(self.directory(), &self.proxy)
     }
 
     /// The absolute path of an entry, for the switcher's environment.
-    pub fn path_of(&self, entry: &Component) -> Vec<u8> {
+    pub(crate) fn path_of(&self, entry: &Component) -> Vec<u8> {
         self.names.path_of(self.at.among(&self.names), entry)
     }
 
     /// The proxy's absolute path.
-    pub fn proxy_path(&self) -> Vec<u8> {
+    pub(crate) fn proxy_path(&self) -> Vec<u8> {
         self.path_of(&self.proxy)
     }
 }

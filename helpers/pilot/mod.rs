@@ -4,7 +4,7 @@
 
 pub mod arguments;
 pub mod cleanup;
-pub mod credential;
+pub(crate) mod credential;
 pub mod family;
 pub mod home;
 pub mod kill;
@@ -12,8 +12,8 @@ mod report;
 pub mod run;
 pub mod setup;
 pub mod staging;
-pub mod switch;
+pub(crate) mod switch;
 pub mod target_side;
 mod travelling_proxy;
 pub mod update_proxy;
-pub mod watchdog;
+pub(crate) mod watchdog;

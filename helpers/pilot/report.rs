@@ -10,7 +10,7 @@ use crate::protocol::tree::Totals;
 
 /// Reports a finished copy: what was left out as one line on stderr, and the figures as one line of JSON on stdout if
 /// `json` asks for them.
-pub fn finished(program: Program, totals: &Totals, left_out: &[LeftOut], json: bool) {
+pub(crate) fn finished(program: Program, totals: &Totals, left_out: &[LeftOut], json: bool) {
     if totals.left_out > 0 {
         let named: Vec<String> =
             left_out.iter().map(|entry| format!("{} ({})", entry.path, entry.reason.text())).collect();

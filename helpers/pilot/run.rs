@@ -64,7 +64,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let home = Home::open(Names::find(&sandbox)?, At::Parked, proxy)?;
     home.open_proxy()?;
     let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let name = &home.names.name;
+    let name = &home.names.sandbox;
     let sandbox = openat(&home.names.parent, name.c_str(), entered, Mode::empty())
         .or_fail(|| format!("cannot open the sandbox {name}"))?;
     // Whether it is the target account's, the wrapper checks, which runs as that account.

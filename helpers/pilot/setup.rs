@@ -65,8 +65,8 @@ fn work(arguments: SandboxArguments) -> Outcome {
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.
 fn interrupted_after_exchange(names: &Names) -> Outcome<bool> {
     let own = geteuid().as_raw();
-    let Some(sandbox) = names.look(&names.name)? else {
-        return Err(Failure::permanent(format_args!("the sandbox {} does not exist", names.name)));
+    let Some(sandbox) = names.look(&names.sandbox)? else {
+        return Err(Failure::permanent(format_args!("the sandbox {} does not exist", names.sandbox)));
     };
     let Some(parked) = names.look(&names.parked)? else { return Ok(false) };
     // With a switcher that stays in one account the owners do not differ; but the Starter sits in its own directory.

@@ -48,7 +48,7 @@ pub struct Switcher {
 const END_PAUSE: Duration = Duration::from_millis(100);
 
 /// A peer that has greeted.
-pub struct Switched {
+pub(crate) struct Switched {
     connection: Connection,
     operation: Operation,
     switcher: Running,
@@ -67,7 +67,7 @@ impl Switcher {
     /// # Errors
     /// [`Kind::RetriesExhausted`] when it answered 202 or 203 once more than R times; permanent for everything else, with what
     /// the switcher printed.
-    pub fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
+    pub(crate) fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
         let peer = beside_self(Program::Peer)?;
         leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
         let mut tries_left = self.retries;
@@ -231,7 +231,7 @@ impl Switched {
     /// # Errors
     /// The confinement's, and those of `work`. After a failure the target side can undo its part before; and if a signal ended it,
     /// the failure says so.
-    pub fn confined<T>(
+    pub(crate) fn confined<T>(
         self,
         side: &Side,
         grants: &[Grant<'_>],

@@ -57,7 +57,7 @@ impl TargetSide<'_> {
     ///
     /// # Errors
     /// With its own reason, if it gives one.
-    pub fn await_ready(&self) -> Outcome {
+    pub(crate) fn await_ready(&self) -> Outcome {
         self.expect(heard::answer::ready).map(drop)
     }
 
@@ -65,7 +65,7 @@ impl TargetSide<'_> {
     ///
     /// # Errors
     /// With its own reason, if it gives one.
-    pub fn await_done(&mut self, patience: Duration) -> Outcome {
+    pub(crate) fn await_done(&mut self, patience: Duration) -> Outcome {
         self.connection.allow_silence(patience);
         self.expect(heard::answer::done).map(drop)
     }

@@ -16,7 +16,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// When it cannot be copied.
-pub fn nameless_copy(directory: BorrowedFd<'_>, proxy: &OwnedFd) -> Outcome<Option<OwnedFd>> {
+pub(crate) fn nameless_copy(directory: BorrowedFd<'_>, proxy: &OwnedFd) -> Outcome<Option<OwnedFd>> {
     let context = || "cannot copy the proxy (the file system must know O_TMPFILE)";
     let source = Metadata::of(proxy).or_fail(context)?;
     if usize::try_from(source.size).is_ok_and(|size| size <= INLINE_BYTES) {

@@ -104,7 +104,7 @@ fn work(arguments: UpdateArguments) -> Outcome {
             let switched = switcher.switch(&home.path_of(&waiting), Operation::UpdateProxy)?;
             switched.confined(&UPDATE_PROXY_PILOT, &grants, may_lack, |target| {
                 require_whole(&new, target.proof)?;
-                target.send_to(&home.names, &home.names.name, &home.proxy, false, &[new.as_fd()])?;
+                target.send_to(&home.names, &home.names.sandbox, &home.proxy, false, &[new.as_fd()])?;
                 target.await_done(limits::SILENCE_DEADLINE)
             })?;
         }

@@ -35,7 +35,7 @@ const GONE_PAUSE: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// When there can be no such process, or it ended or got stuck before it was done.
-pub fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitCode> {
+pub(crate) fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitCode> {
     frame::guard_memory()?;
     // A job can raise its own soft limit and then have as many processes as its account may have: a few more have to be possible.
     frame::raise_limit(Resource::Nproc);

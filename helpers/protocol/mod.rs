@@ -42,14 +42,14 @@ mod write;
 
 /// What a packet is, by its first byte. Each stands for one type, whatever the phase.
 mod tag {
-    pub const RECORDS: u8 = b'R';
-    pub const PROGRESS: u8 = b'P';
-    pub const COMPLETE: u8 = b'A';
-    pub const COMMIT: u8 = b'C';
-    pub const DONE: u8 = b'D';
-    pub const FAILED: u8 = b'F';
-    pub const SITE: u8 = b'L';
-    pub const READY: u8 = b'Y';
-    pub const SIGNAL: u8 = b'S';
-    pub const SIGNALLED: u8 = b'G';
+    pub(crate) const RECORDS: u8 = b'R';
+    pub(crate) const PROGRESS: u8 = b'P';
+    pub(crate) const COMPLETE: u8 = b'A';
+    pub(crate) const COMMIT: u8 = b'C';
+    pub(crate) const DONE: u8 = b'D';
+    pub(crate) const FAILED: u8 = b'F';
+    pub(crate) const SITE: u8 = b'L';
+    pub(crate) const READY: u8 = b'Y';
+    pub(crate) const SIGNAL: u8 = b'S';
+    pub(crate) const SIGNALLED: u8 = b'G';
 }

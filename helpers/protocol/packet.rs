@@ -112,7 +112,7 @@ impl Handed {
     }
 
     /// Closes it, but for a worker if it is a file.
-    pub fn refuse(self) {
+    pub(crate) fn refuse(self) {
         if !is_worker() || Metadata::of(&self).is_ok_and(|found| found.kind != FileType::RegularFile) {
             drop(self.accept());
         }

@@ -101,13 +101,13 @@ pub enum Record<'p> {
 }
 
 pub(super) mod tag {
-    pub const ENTER: u8 = 1;
-    pub const LEAVE: u8 = 2;
-    pub const FILE: u8 = 3;
-    pub const SYMLINK: u8 = 4;
-    pub const LEFT_OUT: u8 = 5;
-    pub const END: u8 = 6;
-    pub const SMALL: u8 = 7;
+    pub(crate) const ENTER: u8 = 1;
+    pub(crate) const LEAVE: u8 = 2;
+    pub(crate) const FILE: u8 = 3;
+    pub(crate) const SYMLINK: u8 = 4;
+    pub(crate) const LEFT_OUT: u8 = 5;
+    pub(crate) const END: u8 = 6;
+    pub(crate) const SMALL: u8 = 7;
 }
 
 impl Record<'_> {

@@ -3,39 +3,40 @@
 #![forbid(unsafe_code)]
 
 use super::account::Account;
+use super::ancestors::ancestors;
 use super::command::Command;
+use super::fault::site_fault;
+use super::filter;
 use super::system::{self, Allowed};
-use super::{filter, site_fault};
 use crate::confine::capabilities;
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
-use crate::files::metadata::{Identity, Metadata};
+use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Kind, Outcome};
 use landlock::{Access, AccessFs, Scope};
-use rustix::fs::{Mode, OFlags, openat};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// Takes all three means on for good, if nothing of the pilot lies where every job can read.
 ///
 /// # Errors
 /// The administrator's.
-pub(super) fn confine(command: &Command, sandbox: &OwnedFd, place: &Names, account: &Account) -> Outcome {
+pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, account: &Account) -> Outcome {
     let system = system::allowed()?;
-    require_nothing_exposed(&system, place, account)?;
+    require_nothing_exposed(&system, names, account)?;
     capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     enter_domain(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
 }
 
 /// Fails where the pilot's directories lie below something that every job can read.
-fn require_nothing_exposed(system: &[Allowed], place: &Names, account: &Account) -> Outcome {
-    if let Some(covering) = covering(system, place.parent.as_fd())? {
+fn require_nothing_exposed(system: &[Allowed], names: &Names, account: &Account) -> Outcome {
+    if let Some(covering) = covering(system, names.parent.as_fd())? {
         return Err(Failure::new(
             Kind::SiteFault,
             format_args!(
                 "the directory of the sandboxes {} lies below {}, which every job can read; use another one for EXECUTE",
-                Escaped(&place.parent_path),
+                Escaped(&names.parent_path),
                 Escaped(&covering.path)
             ),
         ));
@@ -81,35 +82,4 @@ fn enter_domain(sandbox: BorrowedFd<'_>, command: BorrowedFd<'_>, system: &[Allo
 fn covering<'s>(system: &'s [Allowed], directory: BorrowedFd<'_>) -> Outcome<Option<&'s Allowed>> {
     let above = ancestors(directory).map_err(site_fault("cannot look at the directories above what is the pilot's"))?;
     Ok(system.iter().find(|allowed| above.contains(&allowed.identity)))
-}
-
-/// A directory and all above it, up to the root.
-pub(super) fn ancestors(directory: impl AsFd) -> rustix::io::Result<Vec<Identity>> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mut here = openat(directory, c".", flags, Mode::empty())?;
-    let mut seen = vec![Metadata::of(&here)?.identity];
-    loop {
-        here = openat(&here, c"..", flags, Mode::empty())?;
-        let above = Metadata::of(&here)?.identity;
-        if seen.last() == Some(&above) {
-            return Ok(seen);
-        }
-        seen.push(above);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::ancestors;
-    use crate::files::metadata::Metadata;
-
-    #[test]
-    fn ancestors_end_at_the_root() {
-        let open = |path: &str| std::fs::File::open(path).unwrap();
-        let seen = ancestors(open("/proc/self")).unwrap();
-        let expected: Vec<_> =
-            ["/proc/self", "/proc", "/"].iter().map(|path| Metadata::of(open(path)).unwrap().identity).collect();
-        assert_eq!(seen, expected);
-        assert_eq!(ancestors(open("/")).unwrap().len(), 1);
-    }
 }

@@ -22,7 +22,7 @@ pub(super) struct Command {
 }
 
 impl Command {
-    /// Opens the command at an absolute path (see [`super::parse`]).
+    /// Opens the command at an absolute path (see [`super::arguments::parse`]).
     ///
     /// # Errors
     /// When it is none: missing, not a regular file, a symbolic link, not executable.

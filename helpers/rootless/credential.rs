@@ -3,7 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::account::Account;
-use super::boundary::ancestors;
+use super::ancestors::ancestors;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::path::split;
@@ -19,7 +19,7 @@ use std::os::unix::ffi::OsStringExt;
 /// The proxy that the caller named, and the sandbox that this makes the command's.
 pub(super) struct Credential {
     /// The names of the sandbox.
-    pub(super) place: Names,
+    pub(super) names: Names,
     name: Component,
 }
 
@@ -42,33 +42,34 @@ impl Credential {
         }
         let (directory, name) = split(&proxy_path)?;
         let is_parked = directory.ends_with(PARKED_SUFFIX);
-        let place = Names::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
-        let home = open_own(&place, if is_parked { &place.parked } else { &place.name })?;
+        let names = Names::find(directory.strip_suffix(PARKED_SUFFIX).unwrap_or(&directory))?;
+        let home = open_own(&names, if is_parked { &names.parked } else { &names.sandbox })?;
         proxy::open(home.as_fd(), &name)?;
-        Ok(Credential { place, name })
+        Ok(Credential { names, name })
     }
 
     /// The sandbox, and the path of the job's copy of the proxy if there is one.
     pub(super) fn sandbox(&self, account: &Account) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
-        let sandbox = open_own(&self.place, &self.place.name)?;
+        let sandbox = open_own(&self.names, &self.names.sandbox)?;
         let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
         if account.open_home().is_some_and(|home| ancestors(home).is_ok_and(|above| above.contains(&found.identity))) {
             return Err(Failure::permanent(format_args!(
                 "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
-                Escaped(&self.place.sandbox_path())
+                Escaped(&self.names.sandbox_path())
             )));
         }
-        let copy =
-            Metadata::at(&sandbox, self.name.c_str()).is_ok().then(|| self.place.path_of(&self.place.name, &self.name));
+        let copy = Metadata::at(&sandbox, self.name.c_str())
+            .is_ok()
+            .then(|| self.names.path_of(&self.names.sandbox, &self.name));
         Ok((sandbox, copy))
     }
 }
 
-/// A directory of this account in a place, as a handle.
-fn open_own(place: &Names, name: &Component) -> Outcome<OwnedFd> {
+/// A directory of this account in a names, as a handle.
+fn open_own(names: &Names, name: &Component) -> Outcome<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory =
-        openat(&place.parent, name.c_str(), flags, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
+        openat(&names.parent, name.c_str(), flags, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
     let found = Metadata::of(&directory).or_fail(|| format!("cannot look at {name}"))?;
     if found.owner == rustix::process::geteuid().as_raw() {
         Ok(directory)

@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::site_fault;
+use super::fault::site_fault;
 use crate::confine::seccomp::{Profile, ROOTLESS_FILTERS};
 use crate::ground::outcome::Outcome;
 

@@ -25,24 +25,27 @@
 #![forbid(unsafe_code)]
 
 mod account;
+mod ancestors;
+mod arguments;
 mod boundary;
 mod command;
 mod credential;
+mod fault;
 mod filter;
 mod system;
 
 use self::account::Account;
+pub use self::arguments::{Asked, parse};
 use self::command::Command;
 use self::credential::Credential;
+use self::fault::site_fault;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, Outcome};
 use crate::ground::program::Program;
 use crate::ground::terminal::leave_terminal;
 use crate::sys;
-use core::fmt::Display;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::process::ExitCode;
@@ -67,34 +70,6 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the arguments ask for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asked<'a> {
-    /// `-h`, alone.
-    Help,
-    /// `-v`, alone.
-    Version,
-    /// The command at this absolute path, with all of the arguments.
-    Run(&'a [u8]),
-}
-
-/// Reads the arguments.
-///
-/// # Errors
-/// Usage, when there is no command or its path is not absolute.
-pub fn parse(argv: &[Vec<u8>]) -> Outcome<Asked<'_>> {
-    match argv {
-        [] => Err(Failure::usage("the argument COMMAND is missing")),
-        [option] if option == b"-h" => Ok(Asked::Help),
-        [option] if option == b"-v" => Ok(Asked::Version),
-        [path, ..] if path.starts_with(b"/") && path.len() < limits::PATH_BYTES => Ok(Asked::Run(path)),
-        [path, ..] => Err(Failure::usage(format_args!(
-            "COMMAND is {}; it must be an absolute path of at most 4095 bytes",
-            Escaped(path)
-        ))),
-    }
-}
-
 /// Becomes the command. Comes back only with the reason why it did not.
 fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     let command = Command::open(path)?;
@@ -113,10 +88,10 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
         (peer, None)
     } else {
         let (sandbox, proxy) = credential.sandbox(&account)?;
-        boundary::confine(&command, &sandbox, &credential.place, &account)?;
+        boundary::confine(&command, &sandbox, &credential.names, &account)?;
         (command.path, proxy)
     };
-    let environment = environment(&account, &credential.place.sandbox_path(), proxy);
+    let environment = environment(&account, &credential.names.sandbox_path(), proxy);
     Ok(execute(&program, argv, &environment))
 }
 
@@ -145,9 +120,4 @@ fn execute(program: &CString, argv: &[Vec<u8>], environment: &[Vec<u8>]) -> Fail
     };
     let error = sys::exec(program, argv.iter().map(CString::as_c_str), environment.iter().map(CString::as_c_str));
     Failure::new(Kind::ExecFailed, format_args!("cannot execute {}: {error}", Escaped(program.to_bytes())))
-}
-
-/// Turns an error into one that the administrator has to remedy.
-fn site_fault<E: Display>(context: &str) -> impl FnOnce(E) -> Failure {
-    move |error| Failure::new(Kind::SiteFault, format_args!("{context}: {error}"))
 }

@@ -15,6 +15,10 @@ use std::process::Command;
 const SIGNAL_SET_BYTES: c_long = 8;
 
 /// One system call. Linux takes every argument as a word, and looks at as many as the call has.
+///
+/// # Safety
+/// What the kernel reads and writes through the arguments has to live through the call, and nobody else may rely on
+/// what it changes in this process.
 unsafe fn call(number: c_long, [first, second, third, fourth]: [c_long; 4]) -> Result<c_long, Errno> {
     // SAFETY: each caller says why its arguments are sound.
     match unsafe { libc::syscall(number, first, second, third, fourth) } {
@@ -26,7 +30,7 @@ unsafe fn call(number: c_long, [first, second, third, fourth]: [c_long; 4]) -> R
 /// What a signal does. There are no handlers, so that no code of ours can be entered by surprise.
 #[derive(Clone, Copy)]
 #[repr(u64)]
-pub enum Disposition {
+pub(crate) enum Disposition {
     /// `SIG_DFL`
     Default = 0,
     /// `SIG_IGN`
@@ -38,7 +42,7 @@ pub enum Disposition {
 ///
 /// # Errors
 /// When there is no such signal, or it cannot be changed.
-pub fn set_disposition(signal: c_int, disposition: Disposition) -> Result<(), Errno> {
+pub(crate) fn set_disposition(signal: c_int, disposition: Disposition) -> Result<(), Errno> {
     // The kernel's `struct sigaction`, large enough for every architecture: the handler, no flags, an empty mask.
     let action = [disposition as u64, 0, 0, 0];
     let action = action.as_ptr();
@@ -51,7 +55,7 @@ pub fn set_disposition(signal: c_int, disposition: Disposition) -> Result<(), Er
 ///
 /// # Errors
 /// The kernel's.
-pub fn change_mask(how: c_int, set: u64) -> Result<u64, Errno> {
+pub(crate) fn change_mask(how: c_int, set: u64) -> Result<u64, Errno> {
     let mut before = 0_u64;
     let (new, old) = (&raw const set as c_long, &raw mut before as c_long);
     // SAFETY: the kernel reads eight bytes from `set` and writes eight to `before`; both live through the call.
@@ -63,7 +67,7 @@ pub fn change_mask(how: c_int, set: u64) -> Result<u64, Errno> {
 ///
 /// # Errors
 /// The kernel's.
-pub fn signal_descriptor(set: u64) -> Result<OwnedFd, Errno> {
+pub(crate) fn signal_descriptor(set: u64) -> Result<OwnedFd, Errno> {
     let flags = libc::SFD_CLOEXEC | libc::SFD_NONBLOCK;
     // SAFETY: the kernel reads eight bytes from `set`, which lives through the call.
     let made = unsafe { call(libc::SYS_signalfd4, [-1, &raw const set as c_long, SIGNAL_SET_BYTES, flags.into()]) }?;
@@ -76,7 +80,7 @@ pub fn signal_descriptor(set: u64) -> Result<OwnedFd, Errno> {
 ///
 /// # Errors
 /// When there is no such timer.
-pub fn switch_timer_off(timer: c_int) -> Result<(), Errno> {
+pub(crate) fn switch_timer_off(timer: c_int) -> Result<(), Errno> {
     let off = [0_u64; 4];
     let off = off.as_ptr();
     // SAFETY: the kernel reads one `struct itimerval` (at most 32 bytes, all zero: off) from `off`, which lives through
@@ -85,7 +89,7 @@ pub fn switch_timer_off(timer: c_int) -> Result<(), Errno> {
 }
 
 /// Lets the kernel send SIGALRM in so many seconds, or never for zero; what was set before counts no more.
-pub fn alarm(seconds: u32) {
+pub(crate) fn alarm(seconds: u32) {
     // SAFETY: the call takes a number and touches no memory of ours; no handler of ours is involved.
     unsafe { libc::alarm(seconds) };
 }
@@ -94,7 +98,7 @@ pub fn alarm(seconds: u32) {
 ///
 /// # Errors
 /// The kernel's.
-pub fn new_session_keyring() -> Result<(), Errno> {
+pub(crate) fn new_session_keyring() -> Result<(), Errno> {
     const JOIN_SESSION_KEYRING: c_long = 1;
     // SAFETY: takes a number and a null pointer: a keyring without a name.
     unsafe { call(libc::SYS_keyctl, [JOIN_SESSION_KEYRING, 0, 0, 0]) }.map(drop)
@@ -103,7 +107,7 @@ pub fn new_session_keyring() -> Result<(), Errno> {
 /// Lets no descriptor arrive at a UNIX socket: whoever sends one gets EPERM. Already dropping one can wait for ever,
 /// for the server of a file that is in the queue of a socket that is in a message. Before Linux 6.16 there is no such
 /// option, and nothing happens.
-pub fn refuse_descriptors(socket: BorrowedFd<'_>) {
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) {
     const SO_PASSRIGHTS: c_int = 83;
     let no: c_int = 0;
     let (value, length) = ((&raw const no).cast(), size_of::<c_int>() as libc::socklen_t);
@@ -116,7 +120,7 @@ pub fn refuse_descriptors(socket: BorrowedFd<'_>) {
 ///
 /// # Errors
 /// The kernel's.
-pub fn limits(resource: rustix::process::Resource) -> io::Result<libc::rlimit> {
+pub(crate) fn limits(resource: rustix::process::Resource) -> io::Result<libc::rlimit> {
     let mut found = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the kernel writes one structure, which lives through the call.
     if unsafe { libc::getrlimit(resource as _, &mut found) } == 0 { Ok(found) } else { Err(io::Error::last_os_error()) }
@@ -126,14 +130,14 @@ pub fn limits(resource: rustix::process::Resource) -> io::Result<libc::rlimit> {
 ///
 /// # Errors
 /// The kernel's, which may not have the call, or a filter's.
-pub fn close_range(first: u32) -> Result<(), Errno> {
+pub(crate) fn close_range(first: u32) -> Result<(), Errno> {
     // SAFETY: called before this process has opened anything of its own (or right before it executes another program),
     // so no descriptor that is closed here has an owner that would use or close it later.
     unsafe { call(libc::SYS_close_range, [first.into(), u32::MAX.into(), 0, 0]) }.map(drop)
 }
 
 /// Closes one descriptor, if it is open.
-pub fn close(descriptor: RawFd) {
+pub(crate) fn close(descriptor: RawFd) {
     // SAFETY: only called in place of `close_range`, for which the same holds.
     unsafe { libc::close(descriptor) };
 }
@@ -142,7 +146,7 @@ pub fn close(descriptor: RawFd) {
 ///
 /// # Errors
 /// When it is not.
-pub fn disown_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
+pub(crate) fn disown_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
     // SAFETY: this request takes no argument; the descriptor is open through the call.
     unsafe { call(libc::SYS_ioctl, [terminal.as_raw_fd().into(), libc::TIOCNOTTY as c_long, 0, 0]) }.map(drop)
 }
@@ -152,7 +156,7 @@ pub fn disown_terminal(terminal: BorrowedFd<'_>) -> Result<(), Errno> {
 ///
 /// # Errors
 /// The kernel's: `ESRCH` when the process is gone, `EPERM` when it is another account's.
-pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
+pub(crate) fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
     // SAFETY: the descriptor is borrowed for the call; the third argument is null, so the kernel reads and writes no
     // memory of ours.
     unsafe { call(libc::SYS_pidfd_send_signal, [process.as_raw_fd().into(), signal.into(), 0, 0]) }.map(drop)
@@ -163,7 +167,7 @@ pub fn pidfd_signal(process: BorrowedFd<'_>, signal: u8) -> Result<(), Errno> {
 ///
 /// # Errors
 /// The kernel's: no process or memory left.
-pub fn fork() -> io::Result<Option<Pid>> {
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
     // SAFETY: with one thread there is nobody who could have left a lock or a structure half-way for the new process.
     match unsafe { libc::fork() } {
         0 => Ok(None),
@@ -173,7 +177,7 @@ pub fn fork() -> io::Result<Option<Pid>> {
 }
 
 /// Lets `command` do something in its new process before it executes its program. For `ground::child` alone.
-pub fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
+pub(crate) fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
     // SAFETY: the only caller's closure makes system calls and does nothing else: it allocates nothing, takes no lock,
     // and the descriptor that it uses belongs to it.
     unsafe { command.pre_exec(steps) };
@@ -184,11 +188,11 @@ unsafe extern "C" {
 }
 
 /// The entries of this process's environment from some point on, as they came.
-pub struct Environment(*const *const c_char);
+pub(crate) struct Environment(*const *const c_char);
 
 impl Environment {
     /// All of them.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         // SAFETY: libc has set this pointer before `main`, and nothing in this crate changes the environment.
         Environment(unsafe { environ })
     }
@@ -213,7 +217,7 @@ impl Iterator for Environment {
 /// and no shell for a file without an interpreter line. Returns only when that failed, with the reason.
 ///
 /// What the caller must not pass on has to be closed or marked before.
-pub fn exec<'a>(
+pub(crate) fn exec<'a>(
     program: &CStr,
     arguments: impl Iterator<Item = &'a CStr>,
     environment: impl Iterator<Item = &'a CStr>,

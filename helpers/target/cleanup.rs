@@ -20,7 +20,7 @@ use rustix::process::geteuid;
 use std::os::fd::AsFd;
 
 /// Sends the sandbox, and removes it when the pilot has all of it; or only removes what an interrupted call left.
-pub fn give_back(connection: &Connection, may_lack: MayLack) -> Outcome {
+pub(crate) fn give_back(connection: &Connection, may_lack: MayLack) -> Outcome {
     let site = Site::receive(connection)?;
     let needed = match site.look() {
         _ if !site.remove_only => LIST,

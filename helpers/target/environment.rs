@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 ///
 /// The first two hold the addresses, session keys and inherited sockets of daemons, the third lets its bearer connect to daemons behind a
 /// shared port. All else reaches the job.
-pub const SECRET_NAMES: [&[u8]; 3] =
+pub(crate) const SECRET_NAMES: [&[u8]; 3] =
     [b"CONDOR_INHERIT", b"CONDOR_PRIVATE_INHERIT", b"CONDOR_PRIVATE_SHARED_PORT_COOKIE"];
 
 /// Why an environment is refused.

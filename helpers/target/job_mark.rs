@@ -20,13 +20,13 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// When there is no `/proc`.
-pub fn open_proc() -> Outcome<OwnedFd> {
+pub(crate) fn open_proc() -> Outcome<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::open(c"/proc", flags, Mode::empty()).or_fail(|| "cannot open /proc")
 }
 
 /// What tells the job's processes from the pilot's.
-pub struct JobMark<'p> {
+pub(crate) struct JobMark<'p> {
     proc: BorrowedFd<'p>,
     /// How many filters there were before this process took on its own.
     outside: u32,
@@ -38,7 +38,7 @@ impl<'p> JobMark<'p> {
     ///
     /// # Errors
     /// When `/proc` cannot be read, or the kernel does not count filters (before Linux 5.9).
-    pub fn new(proc: BorrowedFd<'p>, proof: &'p Confined) -> Outcome<Self> {
+    pub(crate) fn new(proc: BorrowedFd<'p>, proof: &'p Confined) -> Outcome<Self> {
         let own = read(proc, "self/status").or_fail(|| "cannot read /proc/self/status")?;
         let own = Status::parse(&own, proof).map_err(Failure::permanent)?.seccomp_filters;
         Ok(JobMark { proc, outside: own.saturating_sub(OWN_FILTERS), proof })
@@ -48,7 +48,7 @@ impl<'p> JobMark<'p> {
     ///
     /// # Errors
     /// `ESRCH` when it has gone, `EPERM` when it is not inside or cannot be looked at.
-    pub fn require(&self, process: BorrowedFd<'_>) -> Result<(), Errno> {
+    pub(crate) fn require(&self, process: BorrowedFd<'_>) -> Result<(), Errno> {
         let about = read(self.proc, &format!("self/fdinfo/{}", process.as_raw_fd()))?;
         let mut pids = about.split(|byte| *byte == b'\n').filter_map(|line| line.strip_prefix(b"Pid:"));
         let pid = pids.next().and_then(|digits| decimal(digits.trim_ascii())).ok_or(Errno::SRCH)?;

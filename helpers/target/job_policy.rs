@@ -19,7 +19,7 @@ use std::os::fd::{AsFd, OwnedFd};
 /// # Errors
 /// When a path of the view cannot be opened, or the kernel lacks or refuses a part: whatever the policy lets the helpers
 /// do without, a job that a site wants to hold is held or not started.
-pub fn take_on(policy: &JobPolicy) -> Outcome {
+pub(crate) fn take_on(policy: &JobPolicy) -> Outcome {
     if let Some(view) = &policy.view {
         enter(view)?;
     }

@@ -6,11 +6,11 @@
 pub mod channel;
 pub mod cleanup;
 pub mod environment;
-pub mod job_mark;
+pub(crate) mod job_mark;
 mod job_policy;
 pub mod kill;
 pub mod peer;
-pub mod pilot_side;
+pub(crate) mod pilot_side;
 pub mod setup;
 pub mod site;
 pub mod status;

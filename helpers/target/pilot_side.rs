@@ -15,10 +15,10 @@ use crate::protocol::tree::{Totals, Verdict};
 use std::os::fd::OwnedFd;
 
 /// What is being done when a commit does not come.
-pub const COMMIT: &str = "waiting for the commit";
+pub(crate) const COMMIT: &str = "waiting for the commit";
 
 /// The helper that had this peer started, and the proof that whoever listens to it is confined.
-pub struct PilotSide<'c> {
+pub(crate) struct PilotSide<'c> {
     /// The way to it.
     pub connection: &'c Connection,
     /// For those who read what it says.
@@ -30,7 +30,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// As [`confine`].
-    pub fn confined(
+    pub(crate) fn confined(
         connection: &'c Connection,
         side: &Side,
         grants: &[Grant<'_>],
@@ -47,7 +47,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_ready(&self) -> Outcome {
+    pub(crate) fn say_ready(&self) -> Outcome {
         self.say(&Ready.encode())
     }
 
@@ -55,7 +55,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_done(&self) -> Outcome {
+    pub(crate) fn say_done(&self) -> Outcome {
         self.say(&Done.encode())
     }
 
@@ -63,7 +63,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn say_signalled(&self, errno: u16) -> Outcome {
+    pub(crate) fn say_signalled(&self, errno: u16) -> Outcome {
         self.say(&Signalled(errno).encode())
     }
 
@@ -71,7 +71,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it is gone.
-    pub fn acknowledge(&self, totals: Totals) -> Outcome {
+    pub(crate) fn acknowledge(&self, totals: Totals) -> Outcome {
         self.connection.send(&Verdict::Complete(totals).encode(), &[]).or_fail(|| "cannot acknowledge the sandbox")
     }
 
@@ -79,7 +79,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// [`Broken::Closed`] when it has gone before that.
-    pub fn await_commit(&self) -> Result<(), Broken> {
+    pub(crate) fn await_commit(&self) -> Result<(), Broken> {
         let mut packet = Packet::without_descriptors();
         self.connection.receive(&mut packet, &self.proof)?;
         match heard::request::commit(packet.bytes(), &self.proof) {
@@ -92,7 +92,7 @@ impl<'c> PilotSide<'c> {
     ///
     /// # Errors
     /// When it says something else.
-    pub fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
+    pub(crate) fn next_signal(&self, packet: &mut Packet) -> Outcome<Option<(u8, OwnedFd)>> {
         match self.connection.receive(packet, &self.proof) {
             Ok(()) => {}
             Err(Broken::Closed) => return Ok(None),

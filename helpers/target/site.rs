@@ -68,7 +68,7 @@ impl Site {
     ///
     /// # Errors
     /// When it is anything else.
-    pub fn open_own(&self, needed: u16) -> Outcome<Opened> {
+    pub(crate) fn open_own(&self, needed: u16) -> Outcome<Opened> {
         let Site { parent, name, .. } = self;
         let opened = open_directory(parent.as_fd(), name.c_str(), needed).or_fail(|| format!("cannot open {name}"))?;
         if opened.found.owner == geteuid().as_raw() {

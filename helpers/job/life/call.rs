@@ -2,32 +2,40 @@
 
 #![forbid(unsafe_code)]
 
-use super::Life;
+use super::journal::Journal;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Outcome};
 use crate::ground::program::Program;
 use crate::job::record::{Status, figures};
-use crate::job::request::News;
+use crate::job::request::Request;
 use crate::job::shown::readable;
-use crate::job::supervise::{Called, OnStop};
+use crate::job::supervise::{Called, OnStop, Supervisor};
+use crate::job::workspace::Workspace;
 use rustix::process::{Pid, Signal};
 use std::ffi::{OsStr, OsString};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
-impl Life<'_> {
+/// The helpers for one job: what is to be done with them, on what, and who watches.
+pub(super) struct Helpers<'l, 'r> {
+    pub(super) request: &'r Request,
+    pub(super) journal: &'l mut Journal<'r>,
+    pub(super) supervisor: &'l mut Supervisor,
+    pub(super) workspace: &'l Workspace,
+}
+
+impl Helpers<'_, '_> {
     /// A command that starts one of the helpers. Like the Starter's, it has our environment; they pass on what is for
     /// switchers.
-    pub(super) fn helper(&self, program: Program) -> Command {
+    pub(super) fn command(&self, program: Program) -> Command {
         Command::new(self.request.helpers.join(program.name()))
     }
 
     /// Calls setup or cleanup and gives the figures of the copy.
     pub(super) fn copy(&mut self, program: Program, on_stop: OnStop) -> Outcome<Option<String>> {
-        let mut command = self.helper(program);
-        command.arg("--json").args(self.arguments(self.workspace.proxy.bytes(), &[&self.workspace.path()]));
-        let called = self.supervisor.call(command, self.workspace.home.as_fd(), on_stop)?;
+        let mut command = self.command(program);
+        command.arg("--json").args(self.arguments(self.workspace.proxy().bytes(), &[&self.workspace.path()]));
+        let called = self.supervisor.call(command, self.workspace.home(), on_stop)?;
         self.check(program, &called)?;
         Ok(figures(&called.answer))
     }
@@ -35,7 +43,7 @@ impl Life<'_> {
     /// `G <proxy> <others> R D`, as nearly all helpers are called.
     fn arguments(&self, proxy: &[u8], others: &[&[u8]]) -> Vec<OsString> {
         let numbers = [self.request.retries.to_string(), self.request.delay.to_string()];
-        let leading = [self.record.switcher.as_slice(), proxy].into_iter().chain(others.iter().copied());
+        let leading = [self.journal.record.switcher.as_slice(), proxy].into_iter().chain(others.iter().copied());
         leading
             .chain(numbers.iter().map(String::as_bytes))
             .map(|argument| OsStr::from_bytes(argument).to_owned())
@@ -50,7 +58,7 @@ impl Life<'_> {
         let how = match Status::of(called.status) {
             Some(Status::Exited(0)) => {
                 if !said.is_empty() {
-                    (self.tell)(News::Notice(&format!("{prefix}{said}")));
+                    self.journal.notice(&format!("{prefix}{said}"));
                 }
                 return Ok(());
             }
@@ -64,21 +72,21 @@ impl Life<'_> {
 
     /// Signals one process of the job, or its whole family.
     pub(super) fn kill(&mut self, mode: &[&str], pid: Pid, signal: Signal) -> Outcome {
-        let proxy = [self.workspace.parked_path(), b"/".to_vec(), self.workspace.proxy.bytes().to_vec()].concat();
+        let proxy = [self.workspace.parked_path(), b"/".to_vec(), self.workspace.proxy().bytes().to_vec()].concat();
         let (pid, signal) = (pid.as_raw_nonzero().to_string(), signal.as_raw().to_string());
-        let mut command = self.helper(Program::Kill);
+        let mut command = self.command(Program::Kill);
         command.args(mode).args(self.arguments(&proxy, &[pid.as_bytes(), signal.as_bytes()]));
-        let called = self.supervisor.call(command, self.workspace.home.as_fd(), OnStop::Finish)?;
+        let called = self.supervisor.call(command, self.workspace.home(), OnStop::Finish)?;
         self.check(Program::Kill, &called)
     }
 
     /// Calls cleanup, and again if it fails, as the Starter does.
     pub(super) fn take_back(&mut self) -> Outcome {
         let called = self.copy(Program::Cleanup, OnStop::Finish).or_else(|first| {
-            (self.tell)(News::Notice(&format!("{first}; trying again")));
+            self.journal.notice(&format!("{first}; trying again"));
             self.copy(Program::Cleanup, OnStop::Finish)
         });
-        self.record.cleanup = called.map_err(|second| self.not_taken_back(&second))?;
+        self.journal.record.cleanup = called.map_err(|second| self.not_taken_back(&second))?;
         Ok(())
     }
 
@@ -90,8 +98,8 @@ impl Life<'_> {
              call in that directory: condor_glexec_cleanup {} {} {} {} {}",
             Escaped(&sandbox),
             Escaped(&parked),
-            Escaped(&self.record.switcher),
-            self.workspace.proxy,
+            Escaped(&self.journal.record.switcher),
+            self.workspace.proxy(),
             Escaped(&sandbox),
             self.request.retries,
             self.request.delay,

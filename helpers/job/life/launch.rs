@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use super::Life;
+use super::call::Helpers;
+use super::prepare::Equipment;
 use crate::ground::child::Leader;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
@@ -14,11 +15,11 @@ use crate::job::record::Status;
 use crate::job::request::News;
 use crate::job::shown::readable;
 use crate::job::starter::{Conversation, Unstarted};
+use crate::job::supervise::Supervisor;
 use core::time::Duration;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::Pid;
 use std::ffi::OsStr;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 use std::time::Instant;
@@ -26,63 +27,63 @@ use std::time::Instant;
 /// The switcher's exit codes for a refusal that may pass.
 const TRANSIENT: [u8; 2] = [202, 203];
 
-impl Life<'_> {
-    /// Starts the job. While the switcher answers 202 or 203, it is tried again.
-    pub(super) fn launch(&mut self) -> Outcome<Pid> {
-        let mut tries_left = self.request.retries;
-        loop {
-            self.step("start", &format!("starting {}", Escaped(self.request.command.first().map_or(b"", |name| name))));
-            self.require_no_stop()?;
-            let (unstarted, printed) = match self.try_launch()? {
-                Ok(root) => return Ok(root),
-                Err(unstarted) => unstarted,
-            };
-            let may_pass = may_pass(&unstarted);
-            let failure = failure(unstarted, &printed);
-            if !may_pass || tries_left == 0 {
-                return Err(failure);
-            }
-            tries_left = tries_left.saturating_sub(1);
-            (self.tell)(News::Step(&format!("{failure}; trying again")));
-            self.pause(later(Duration::from_secs(self.request.delay.into())))?;
+/// Starts the job. While the switcher answers 202 or 203, it is tried again.
+pub(super) fn launch(helpers: &mut Helpers<'_, '_>, given: &Equipment) -> Outcome<Pid> {
+    let mut tries_left = helpers.request.retries;
+    loop {
+        helpers
+            .journal
+            .step("start", &format!("starting {}", Escaped(helpers.request.command.first().map_or(b"", |name| name))));
+        require_no_stop(helpers.supervisor)?;
+        let (unstarted, printed) = match try_launch(helpers, given)? {
+            Ok(root) => return Ok(root),
+            Err(unstarted) => unstarted,
+        };
+        let may_pass = may_pass(&unstarted);
+        let failure = failure(unstarted, &printed);
+        if !may_pass || tries_left == 0 {
+            return Err(failure);
         }
+        tries_left = tries_left.saturating_sub(1);
+        (helpers.journal.tell)(News::Step(&format!("{failure}; trying again")));
+        pause(helpers.supervisor, later(Duration::from_secs(helpers.request.delay.into())))?;
     }
+}
 
-    /// Does nothing for a while, unless a signal comes.
-    fn pause(&mut self, until: Instant) -> Outcome {
-        while self.supervisor.stopped_by().is_none() && Instant::now() < until {
-            self.supervisor.wait(&[], Some(until))?;
-        }
-        self.require_no_stop()
+/// Does nothing for a while, unless a signal comes.
+fn pause(supervisor: &mut Supervisor, until: Instant) -> Outcome {
+    while supervisor.stopped_by().is_none() && Instant::now() < until {
+        supervisor.wait(&[], Some(until))?;
     }
+    require_no_stop(supervisor)
+}
 
-    fn require_no_stop(&self) -> Outcome {
-        self.supervisor.stopped_by().map_or(Ok(()), |_| Err(failure(Unstarted::Stopped, b"")))
-    }
+fn require_no_stop(supervisor: &Supervisor) -> Outcome {
+    supervisor.stopped_by().map_or(Ok(()), |_| Err(failure(Unstarted::Stopped, b"")))
+}
 
-    /// Calls run as the Starter does. The inner error is why there is no job, with what was printed.
-    fn try_launch(&mut self) -> Outcome<Result<Pid, (Unstarted, Vec<u8>)>> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-            .or_fail(|| "cannot make a socket pair")?;
-        let (mut printed, printed_to) = Reader::new(limits::REPORT_BYTES)?;
-        let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
-        let mut command = self.helper(Program::Run);
-        command
-            .arg(OsStr::from_bytes(&self.record.switcher))
-            .arg(OsStr::from_bytes(self.workspace.proxy.bytes()))
-            .arg(OsStr::from_bytes(&self.workspace.path()))
-            .arg(self.request.helpers.join(Program::JobWrapper.name()))
-            .args(["-", "-", "-"])
-            .args(self.request.command.iter().map(|argument| OsStr::from_bytes(argument)))
-            .stdin(Stdio::from(theirs))
-            .stdout(Stdio::from(printed_to))
-            .stderr(Stdio::from(errors_to));
-        let root = self.supervisor.start(command, self.workspace.home.as_fd(), Leader::Session)?;
-        let mut channel = Conversation { supervisor: &mut self.supervisor, root, printed: &mut printed };
-        let started = channel.start_job(ours, &self.environment, &self.streams);
-        printed.read();
-        Ok(started.map(|()| root).map_err(|unstarted| (unstarted, printed.kept)))
-    }
+/// Calls run as the Starter does. The inner error is why there is no job, with what was printed.
+fn try_launch(helpers: &mut Helpers<'_, '_>, given: &Equipment) -> Outcome<Result<Pid, (Unstarted, Vec<u8>)>> {
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .or_fail(|| "cannot make a socket pair")?;
+    let (mut printed, printed_to) = Reader::new(limits::REPORT_BYTES)?;
+    let errors_to = printed_to.try_clone().or_fail(|| "cannot duplicate a descriptor")?;
+    let mut command = helpers.command(Program::Run);
+    command
+        .arg(OsStr::from_bytes(&helpers.journal.record.switcher))
+        .arg(OsStr::from_bytes(helpers.workspace.proxy().bytes()))
+        .arg(OsStr::from_bytes(&helpers.workspace.path()))
+        .arg(helpers.request.helpers.join(Program::JobWrapper.name()))
+        .args(["-", "-", "-"])
+        .args(helpers.request.command.iter().map(|argument| OsStr::from_bytes(argument)))
+        .stdin(Stdio::from(theirs))
+        .stdout(Stdio::from(printed_to))
+        .stderr(Stdio::from(errors_to));
+    let root = helpers.supervisor.start(command, helpers.workspace.home(), Leader::Session)?;
+    let mut channel = Conversation { supervisor: helpers.supervisor, root, printed: &mut printed };
+    let started = channel.start_job(ours, &given.environment, &given.streams);
+    printed.read();
+    Ok(started.map(|()| root).map_err(|unstarted| (unstarted, printed.kept)))
 }
 
 fn may_pass(unstarted: &Unstarted) -> bool {

@@ -4,6 +4,7 @@
 
 mod call;
 mod end;
+mod journal;
 mod launch;
 mod prepare;
 mod watch;
@@ -14,20 +15,23 @@ use super::supervise::{OnStop, Supervisor};
 use super::workspace::Workspace;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
-use crate::ground::outcome::{Failure, Outcome};
+use crate::ground::outcome::Outcome;
 use crate::ground::program::Program;
 use crate::ground::wait::later;
-use std::os::fd::OwnedFd;
+use call::Helpers;
+use end::end_family;
+use journal::Journal;
+use launch::launch;
+use prepare::Equipment;
+use watch::watch;
 
 /// One job's life, as far as it has come.
 pub(super) struct Life<'r> {
     request: &'r Request,
-    record: &'r mut Record,
-    tell: &'r mut dyn FnMut(News<'_>),
+    journal: Journal<'r>,
     supervisor: Supervisor,
     workspace: Workspace,
-    environment: Vec<u8>,
-    streams: [OwnedFd; 3],
+    equipment: Equipment,
 }
 
 impl<'r> Life<'r> {
@@ -47,8 +51,8 @@ impl<'r> Life<'r> {
             .and_then(|environment| Ok((environment, prepare::outputs(request)?)));
         match rest {
             Ok((environment, [output, errors])) => {
-                let streams = [input, output, errors];
-                Ok(Life { request, record, tell, supervisor, workspace, environment, streams })
+                let equipment = Equipment { environment, streams: [input, output, errors] };
+                Ok(Life { request, journal: Journal { record, tell }, supervisor, workspace, equipment })
             }
             Err(failure) => {
                 workspace.undo()?;
@@ -59,69 +63,65 @@ impl<'r> Life<'r> {
 
     /// Everything else. What fails is noted, and what has to be done all the same is done.
     pub(super) fn live(mut self) -> Outcome {
-        self.step("setup", &format!("handing over the sandbox {}", Escaped(&self.workspace.path())));
-        if let Err(failure) = self.set_up() {
-            self.fail(failure);
-            return self.recover();
+        self.journal.step("setup", &format!("handing over the sandbox {}", Escaped(&self.workspace.path())));
+        match self.helpers().copy(Program::Setup, OnStop::PassOn) {
+            Ok(figures) => self.journal.record.setup = figures,
+            Err(failure) => {
+                self.journal.fail(failure);
+                return self.recover();
+            }
         }
         let has_run = self.run_to_end();
-        self.step("cleanup", "taking the sandbox back");
-        self.take_back()?;
-        self.step("output", "leaving the output in its place");
+        self.journal.step("cleanup", "taking the sandbox back");
+        self.helpers().take_back()?;
+        self.journal.step("output", "leaving the output in its place");
         if has_run { self.leave_output() } else { self.workspace.undo() }
     }
 
-    fn set_up(&mut self) -> Outcome {
-        self.record.setup = self.copy(Program::Setup, OnStop::PassOn)?;
-        Ok(())
+    fn helpers(&mut self) -> Helpers<'_, 'r> {
+        Helpers {
+            request: self.request,
+            journal: &mut self.journal,
+            supervisor: &mut self.supervisor,
+            workspace: &self.workspace,
+        }
     }
 
     /// After a setup that failed: everything back as it was.
     fn recover(mut self) -> Outcome {
         // The target side undoes its part when it has lost its partner.
         if !self.supervisor.wait_for_none(later(limits::UNDO_DEADLINE))? {
-            (self.tell)(News::Notice("the switcher of the setup is still there; look at its log"));
+            self.journal.notice("the switcher of the setup is still there; look at its log");
         }
         if !self.workspace.is_home()? {
-            self.take_back()?;
+            self.helpers().take_back()?;
         }
         self.workspace.undo()
     }
 
     /// The job from its start until none of its processes is left; false if it was never started.
     fn run_to_end(&mut self) -> bool {
-        let launched = self.workspace.hide_stand_in().and_then(|()| self.launch());
-        let watched = launched.as_ref().map_or(Ok(()), |root| self.watch(*root));
-        let ended = self.end_family();
+        let Life { request, journal, supervisor, workspace, equipment } = self;
+        let mut helpers = Helpers { request, journal, supervisor, workspace };
+        let launched = helpers.workspace.hide_stand_in().and_then(|()| launch(&mut helpers, equipment));
+        let watched = launched.as_ref().map_or(Ok(()), |root| watch(&mut helpers, *root));
+        let ended = end_family(&mut helpers);
         if let Ok(root) = &launched {
-            self.record.status = self.supervisor.status(*root).and_then(Status::of);
+            journal.record.status = supervisor.status(*root).and_then(Status::of);
         }
         let has_run = launched.is_ok();
         for failure in [launched.map(drop), watched, ended].into_iter().filter_map(Result::err) {
-            self.fail(failure);
+            journal.fail(failure);
         }
         has_run
     }
 
     fn leave_output(&mut self) -> Outcome {
-        self.record.output = self.workspace.leave()?;
-        if let (Some(output), None) = (&self.record.output, &self.request.output) {
-            (self.tell)(News::Notice(&format!("the output is in {}", Escaped(output))));
+        self.journal.record.output = self.workspace.leave()?;
+        if let (Some(output), None) = (&self.journal.record.output, &self.request.output) {
+            let text = format!("the output is in {}", Escaped(output));
+            self.journal.notice(&text);
         }
         Ok(())
-    }
-
-    fn step(&mut self, name: &'static str, text: &str) {
-        self.record.begin(name);
-        (self.tell)(News::Step(text));
-    }
-
-    /// Notes a failure after which there is still something to be done. The first one counts; all are told.
-    fn fail(&mut self, failure: Failure) {
-        if self.record.failure.is_some() {
-            (self.tell)(News::Notice(&failure.to_string()));
-        } else {
-            self.record.failure = Some(failure);
-        }
     }
 }

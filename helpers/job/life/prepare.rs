@@ -13,6 +13,13 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
+/// What the job gets through the channel.
+pub(super) struct Equipment {
+    pub(super) environment: Vec<u8>,
+    /// Its standard input, output and error.
+    pub(super) streams: [OwnedFd; 3],
+}
+
 /// The switcher's absolute path.
 pub(super) fn switcher(request: &Request) -> Outcome<Vec<u8>> {
     let path = match &request.switcher {
@@ -29,8 +36,8 @@ pub(super) fn environment(workspace: &Workspace, asked_for: &[Variable]) -> Outc
         .into_iter()
         .map(|name| Variable::of(name, &sandbox))
         .collect::<Outcome<Vec<_>>>()?;
-    if workspace.proxy_is_real {
-        own.push(Variable::of("X509_USER_PROXY", &[&sandbox, &b"/"[..], workspace.proxy.bytes()].concat())?);
+    if let Some(credential) = workspace.credential() {
+        own.push(Variable::of("X509_USER_PROXY", &[&sandbox, &b"/"[..], credential.bytes()].concat())?);
     }
     let environment = encode(&layered([&own, asked_for, &[]]));
     if environment.len() > limits::ENVIRONMENT_BYTES {

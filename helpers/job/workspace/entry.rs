@@ -8,7 +8,8 @@ use crate::ground::escape::Escaped;
 use crate::ground::outcome::{OrFail, Outcome};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
 
 /// How a directory of the caller's is opened; what is below it, with `NOFOLLOW` besides.
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
@@ -35,5 +36,13 @@ impl Entry {
     pub(super) fn remove_directory(&self) -> Outcome {
         unlinkat(&self.directory, self.name.c_str(), AtFlags::REMOVEDIR)
             .or_fail(|| format!("cannot remove {}", Escaped(&self.path())))
+    }
+}
+
+/// Removes a file, should it still be there.
+pub(super) fn remove_file(directory: impl AsFd, name: &CStr) -> Result<(), Errno> {
+    match unlinkat(directory, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        removed => removed,
     }
 }

@@ -2,7 +2,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::Workspace;
+use super::directory::Directory;
 use super::entry::{DIRECTORY, Entry};
 use super::given::resolved;
 use crate::files::component::Component;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 const NAMES: u32 = 1000;
 
 /// Makes a sandbox below the directory that was asked for, or below one that is made for this job only.
-pub(super) fn make(request: &Request, output: Option<&Entry>) -> Outcome<Workspace> {
+pub(super) fn make(request: &Request, output: Option<&Entry>) -> Outcome<Directory> {
     // The other account has to pass through both, and to make a name beside the sandbox.
     let (run_mode, mode) = if request.switcher.is_some() { (0o1777, 0o711) } else { (0o700, 0o700) };
     if let Some(execute) = &request.execute {
@@ -30,7 +30,7 @@ pub(super) fn make(request: &Request, output: Option<&Entry>) -> Outcome<Workspa
     };
     let run_directory = make_run_directory(above, run_mode)?;
     match make_sandbox(&run_directory.path(), mode) {
-        Ok(workspace) => Ok(Workspace { run_directory: Some(run_directory), ..workspace }),
+        Ok(directory) => Ok(Directory { run_directory: Some(run_directory), ..directory }),
         Err(failure) => {
             run_directory.remove_directory()?;
             Err(failure)
@@ -66,30 +66,30 @@ fn make_run_directory(directory_path: Vec<u8>, mode: u32) -> Outcome<Entry> {
 }
 
 /// Makes the sandbox itself, under a name that is free.
-fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Workspace> {
+fn make_sandbox(execute: &[u8], mode: u32) -> Outcome<Directory> {
     let failed = || format!("cannot make a sandbox below {}", Escaped(execute));
     for number in 0..NAMES {
         let suffix = if number == 0 { String::new() } else { format!("_{number}") };
         let name = format!("dir_{}{suffix}", std::process::id());
-        let place = Names::find(&below(execute, &Component::new(name.as_bytes()).or_fail(failed)?))?;
-        if place.look(&place.parked)?.is_some() {
+        let names = Names::find(&below(execute, &Component::new(name.as_bytes()).or_fail(failed)?))?;
+        if names.look(&names.parked)?.is_some() {
             continue;
         }
-        match mkdirat(&place.parent, place.name.c_str(), Mode::RWXU) {
+        match mkdirat(&names.parent, names.sandbox.c_str(), Mode::RWXU) {
             Err(Errno::EXIST) => {}
-            made => return made.or_fail(failed).and_then(|()| open_up(place, mode)),
+            made => return made.or_fail(failed).and_then(|()| open_up(names, mode)),
         }
     }
     Err(Failure::permanent(format_args!("{}: all names are taken", failed())))
 }
 
 /// A sandbox that was just made, with the mode that it needs; if that fails, it is removed again.
-fn open_up(place: Names, mode: u32) -> Outcome<Workspace> {
-    let path = place.sandbox_path();
-    let entered = Workspace::enter(place, true).and_then(|workspace| {
-        fchmod(&workspace.home, Mode::from_raw_mode(mode))
-            .or_fail(|| format!("cannot make a sandbox below {}", Escaped(&workspace.place.parent_path)))?;
-        Ok(workspace)
+fn open_up(names: Names, mode: u32) -> Outcome<Directory> {
+    let path = names.sandbox_path();
+    let entered = Directory::enter(names, true).and_then(|directory| {
+        fchmod(&directory.home, Mode::from_raw_mode(mode))
+            .or_fail(|| format!("cannot make a sandbox below {}", Escaped(&directory.names.parent_path)))?;
+        Ok(directory)
     });
     if entered.is_err() {
         unlinkat(CWD, path.as_slice(), AtFlags::REMOVEDIR)

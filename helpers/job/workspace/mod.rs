@@ -2,8 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod contents;
+mod directory;
 mod entry;
-mod fill;
 mod given;
 mod make;
 
@@ -12,33 +13,20 @@ use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
 use crate::ground::escape::Escaped;
-use crate::ground::outcome::{OrFail, Outcome};
-use entry::{DIRECTORY, Entry};
-use fill::PLACEHOLDER_NAME;
+use crate::ground::outcome::{Failure, OrFail, Outcome};
+use contents::Contents;
+use directory::Directory;
+use entry::{DIRECTORY, Entry, remove_file};
 use given::{Given, resolved};
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::umask;
-use std::ffi::CStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The sandbox S. As long as the job has it, `home` is the directory S.condor.
+/// The sandbox, what was put into it, and where it goes in the end.
 pub(super) struct Workspace {
-    /// Its names in its parent.
-    place: Names,
-    /// The pilot's own directory, under whichever of the two names it is at the moment.
-    pub(super) home: OwnedFd,
-    /// P, the proxy's name in it.
-    pub(super) proxy: Component,
-    /// Whether the proxy in it is a credential, and not only a stand-in.
-    pub(super) proxy_is_real: bool,
-    /// The name of the proxy if it was put there by us, so that it has to go.
-    proxy_put: bool,
-    /// Whether the sandbox was made by us.
-    made: bool,
-    /// All that was put into it by us.
-    put: Vec<Component>,
-    run_directory: Option<Entry>,
+    directory: Directory,
+    contents: Contents,
     output: Option<Entry>,
 }
 
@@ -57,12 +45,19 @@ impl Workspace {
     }
 
     fn make_or_take(request: &Request) -> Outcome<Self> {
-        let given = Given::open(request)?;
-        let mut workspace = match &request.sandbox {
-            Some(sandbox) => Self::enter(Names::find(&resolved(sandbox)?)?, false)?,
-            None => make::make(request, given.output.as_ref())?,
+        let Given { inputs, proxy, output } = Given::open(request)?;
+        let contents = Contents::new()?;
+        let directory = match &request.sandbox {
+            Some(sandbox) => Directory::enter(Names::find(&resolved(sandbox)?)?, false)?,
+            None => make::make(request, output.as_ref())?,
         };
-        match workspace.fill(given) {
+        let mut workspace = Workspace { directory, contents, output };
+        let Workspace { directory, contents, output } = &mut workspace;
+        let filled = output
+            .as_ref()
+            .map_or(Ok(()), |output| require_one_file_system(&directory.names, output))
+            .and_then(|()| contents.fill(&directory.home, proxy, &inputs));
+        match filled {
             Ok(()) => Ok(workspace),
             Err(failure) => {
                 workspace.undo()?;
@@ -71,32 +66,29 @@ impl Workspace {
         }
     }
 
-    /// Takes a directory as the sandbox.
-    fn enter(place: Names, made: bool) -> Outcome<Self> {
-        place.require_own_parent()?;
-        let home = place.open_own(&place.name)?.directory;
-        let proxy = Component::new(PLACEHOLDER_NAME).or_fail(|| "the stand-in's name")?;
-        Ok(Workspace {
-            place,
-            home,
-            proxy,
-            proxy_is_real: false,
-            proxy_put: false,
-            made,
-            put: Vec::new(),
-            run_directory: None,
-            output: None,
-        })
-    }
-
     /// S, its absolute path.
     pub(super) fn path(&self) -> Vec<u8> {
-        self.place.sandbox_path()
+        self.directory.names.sandbox_path()
     }
 
     /// Where the pilot's own directory is while the job has the sandbox.
     pub(super) fn parked_path(&self) -> Vec<u8> {
-        self.place.parked_path()
+        self.directory.names.parked_path()
+    }
+
+    /// The pilot's own directory, under whichever of the two names it is at the moment.
+    pub(super) fn home(&self) -> BorrowedFd<'_> {
+        self.directory.home.as_fd()
+    }
+
+    /// P, the proxy's name in it.
+    pub(super) fn proxy(&self) -> &Component {
+        &self.contents.proxy
+    }
+
+    /// The proxy's name, if it is a credential and not only a stand-in.
+    pub(super) fn credential(&self) -> Option<&Component> {
+        self.contents.proxy_is_real.then_some(&self.contents.proxy)
     }
 
     /// After setup: removes the job's copy of the stand-in for a proxy, which would only mislead it. The sandbox is
@@ -105,12 +97,13 @@ impl Workspace {
     /// # Errors
     /// When it cannot be removed.
     pub(super) fn hide_stand_in(&self) -> Outcome {
-        if self.proxy_is_real {
+        if self.credential().is_some() {
             return Ok(());
         }
-        openat(&self.place.parent, self.place.name.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
-            .and_then(|sandbox| unlinkat(sandbox, self.proxy.c_str(), AtFlags::empty()))
-            .or_fail(|| format!("cannot remove {} from the sandbox", self.proxy))
+        let Names { parent, sandbox, .. } = &self.directory.names;
+        openat(parent, sandbox.c_str(), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())
+            .and_then(|opened| unlinkat(opened, self.proxy().c_str(), AtFlags::empty()))
+            .or_fail(|| format!("cannot remove {} from the sandbox", self.proxy()))
     }
 
     /// Whether the sandbox is in our hands: under its name, and nothing is parked beside it.
@@ -118,9 +111,10 @@ impl Workspace {
     /// # Errors
     /// When the kernel does not tell.
     pub(super) fn is_home(&self) -> Outcome<bool> {
-        let home = Metadata::of(&self.home).or_fail(|| "cannot look at the sandbox")?;
-        let named = self.place.look(&self.place.name)?;
-        Ok(named.is_some_and(|named| named.identity == home.identity) && self.place.look(&self.place.parked)?.is_none())
+        let Directory { names, home, .. } = &self.directory;
+        let home = Metadata::of(home).or_fail(|| "cannot look at the sandbox")?;
+        let named = names.look(&names.sandbox)?;
+        Ok(named.is_some_and(|named| named.identity == home.identity) && names.look(&names.parked)?.is_none())
     }
 
     /// For a job that has not run: removes what was made and put here.
@@ -128,14 +122,11 @@ impl Workspace {
     /// # Errors
     /// When something cannot be removed, or is in the way; says where it is.
     pub(super) fn undo(&mut self) -> Outcome {
-        for name in core::mem::take(&mut self.put) {
-            remove_file(&self.home, name.c_str()).or_fail(|| format!("cannot remove {name}"))?;
+        self.contents.take_out(&self.directory.home)?;
+        if self.directory.made {
+            self.remove().or_fail(|| format!("cannot remove the sandbox {}", Escaped(&self.path())))?;
         }
-        if self.made {
-            unlinkat(&self.place.parent, self.place.name.c_str(), AtFlags::REMOVEDIR)
-                .or_fail(|| format!("cannot remove the sandbox {}", Escaped(&self.path())))?;
-        }
-        self.run_directory.as_ref().map_or(Ok(()), Entry::remove_directory)
+        self.directory.run_directory.as_ref().map_or(Ok(()), Entry::remove_directory)
     }
 
     /// For a job that has run, and whose sandbox has come back: removes the credential that was put there and leaves
@@ -145,16 +136,16 @@ impl Workspace {
     /// When it has to stay where it is; says where.
     pub(super) fn leave(&mut self) -> Outcome<Option<Vec<u8>>> {
         let stays = || format!("the output stays in {}", Escaped(&self.path()));
-        if self.proxy_put {
-            remove_file(&self.home, self.proxy.c_str())
-                .or_fail(|| format!("{}; cannot remove {}", stays(), self.proxy))?;
+        if self.contents.proxy_put {
+            remove_file(self.home(), self.proxy().c_str())
+                .or_fail(|| format!("{}; cannot remove {}", stays(), self.proxy()))?;
         }
         let left = match &self.output {
             Some(output) => Some(self.rename_to(output, stays)?),
-            None if self.made && self.remove_if_empty().or_fail(stays)? => None,
+            None if self.directory.made && self.remove_if_empty().or_fail(stays)? => None,
             None => Some(self.path()),
         };
-        if let Some(run_directory) = &self.run_directory
+        if let Some(run_directory) = &self.directory.run_directory
             && (left.is_none() || self.output.is_some())
         {
             run_directory.remove_directory()?;
@@ -164,29 +155,40 @@ impl Workspace {
 
     /// Makes the sandbox the output, whose path is given.
     fn rename_to(&self, output: &Entry, stays: impl Fn() -> String) -> Outcome<Vec<u8>> {
-        if self.made {
-            fchmod(&self.home, new_directory_mode()).or_fail(&stays)?;
+        if self.directory.made {
+            fchmod(&self.directory.home, new_directory_mode()).or_fail(&stays)?;
         }
-        renameat(&self.place.parent, self.place.name.c_str(), &output.directory, output.name.c_str())
+        let Names { parent, sandbox, .. } = &self.directory.names;
+        renameat(parent, sandbox.c_str(), &output.directory, output.name.c_str())
             .or_fail(|| format!("{}; cannot rename it to {}", stays(), Escaped(&output.path())))?;
         Ok(output.path())
     }
 
     /// Whether the sandbox was empty; then it is gone.
     fn remove_if_empty(&self) -> Result<bool, Errno> {
-        match unlinkat(&self.place.parent, self.place.name.c_str(), AtFlags::REMOVEDIR) {
+        match self.remove() {
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             removed => removed.map(|()| true),
         }
     }
+
+    fn remove(&self) -> Result<(), Errno> {
+        unlinkat(&self.directory.names.parent, self.directory.names.sandbox.c_str(), AtFlags::REMOVEDIR)
+    }
 }
 
-/// Removes a file, should it still be there.
-fn remove_file(directory: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    match unlinkat(directory, name, AtFlags::empty()) {
-        Err(Errno::NOENT) => Ok(()),
-        removed => removed,
+/// The output is to be left by a renaming.
+fn require_one_file_system(names: &Names, output: &Entry) -> Outcome {
+    let device = |directory: &OwnedFd| Metadata::of(directory).map(|found| found.device());
+    let same = device(&names.parent).and_then(|here| Ok(here == device(&output.directory)?));
+    if same.or_fail(|| "cannot look at the output's directory")? {
+        return Ok(());
     }
+    Err(Failure::permanent(format_args!(
+        "the output {} is on another file system than the sandbox's parent {}; put one beside the other (--execute)",
+        Escaped(&output.path()),
+        Escaped(&names.parent_path)
+    )))
 }
 
 /// The mode that a new directory of the caller's gets. The umask can only be asked for by setting it.

@@ -44,7 +44,7 @@ fn read_site(packet: &[u8]) -> Result<Site<'_>, Malformed> {
 ///
 /// # Errors
 /// When it does not come, or something else does.
-pub fn receive_site_unconfined<'p>(
+pub(crate) fn receive_site_unconfined<'p>(
     connection: &Connection,
     packet: &'p mut Packet,
 ) -> Outcome<(Site<'p>, Option<Handed>)> {
