@@ -1,7 +1,5 @@
 //! Giving up capabilities: a process of an ordinary account has none, one that root or a container started may.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::io::Errno;
 use rustix::thread::{

@@ -1,7 +1,5 @@
 //! Landlock domains, with nothing that the kernel lacks passed over in silence.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,

@@ -1,7 +1,5 @@
 //! What a copy must not exceed, and what to say when it does.
 
-#![forbid(unsafe_code)]
-
 use crate::copy::rules::CleanupRules;
 use crate::ground::installation::POLICY;
 use crate::ground::outcome::{Failure, Outcome};

@@ -1,8 +1,6 @@
 //! Which of the files that were made are further names of one: an index that is a directory of our own, with an entry
 //! for each inode that may come again, so that memory does not grow with it.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;

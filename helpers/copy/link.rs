@@ -1,7 +1,5 @@
 //! Which symbolic links may come back from a job.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 
 /// Whether a link in a directory of `depth` (0 is the sandbox itself) can be kept: no chain of such links leads out

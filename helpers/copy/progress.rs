@@ -1,7 +1,5 @@
 //! How far a long copy has come, for a person who watches.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::heartbeat::is_watched;
 use crate::protocol::tree::Totals;
 use core::time::Duration;

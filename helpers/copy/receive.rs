@@ -1,8 +1,6 @@
 //! The receiving half of a copy: makes files of this account from what the other side passes on, and believes none of
 //! it.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::copy::bounds::Bounds;
 use crate::copy::hard_links::{HardLinks, Linked};

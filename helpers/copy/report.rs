@@ -1,7 +1,5 @@
 //! Where in the tree a copy is, for people; and what it left out.
 
-#![forbid(unsafe_code)]
-
 use crate::files::name::Name;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;

@@ -1,7 +1,5 @@
 //! What may come back from a job: bounds and links, by default or as the site decides.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::limits;
 use core::time::Duration;
 

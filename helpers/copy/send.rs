@@ -1,7 +1,5 @@
 //! The sending half of a copy: walks a tree of this account and passes it on, file by open file.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::copy::progress::Progress;
 use crate::copy::report::{LeftOutList, Report};

@@ -1,8 +1,6 @@
 //! A name that can only be one directory entry, and that we trust: a caller's argument, or our own. Other people's are
 //! [`crate::files::name::Name`]s.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;

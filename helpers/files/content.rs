@@ -1,7 +1,5 @@
 //! The content of one file, by the cheapest way that the file system offers.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Metadata;
 use rustix::fs::{FallocateFlags, SeekFrom, copy_file_range, fallocate, fstatfs, ftruncate, ioctl_ficlone, seek};
 use rustix::io::{Errno, pread, pwrite};

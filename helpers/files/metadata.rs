@@ -1,7 +1,5 @@
 //! What the file system says about an open descriptor or a name, never following a link and never asking a server.
 
-#![forbid(unsafe_code)]
-
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
 use rustix::io::Errno;
 use rustix::path::Arg;

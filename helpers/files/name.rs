@@ -1,7 +1,5 @@
 //! A name that somebody else has made: of a directory's entry, or in a packet.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::{Component, NotAComponent, is_one_entry};
 use crate::ground::escape::Escaped;
 use core::fmt::{self, Debug, Display, Formatter};

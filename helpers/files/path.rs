@@ -1,7 +1,5 @@
 //! From an absolute path to descriptors, once; afterwards only descriptors and single names are used.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::ground::escape::Escaped;

@@ -1,7 +1,5 @@
 //! Whether a new proxy is a whole credential, as far as its form tells.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 
 /// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them at least one

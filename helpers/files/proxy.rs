@@ -1,7 +1,5 @@
 //! The job's proxy in the pilot's directory: is it a file that a credential may be in?
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::ground::limits;

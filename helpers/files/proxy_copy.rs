@@ -1,7 +1,5 @@
 //! Copies of a proxy, a file of known kind and size.
 
-#![forbid(unsafe_code)]
-
 use crate::files::content::{Copier, Uncopied};
 use crate::files::metadata::Metadata;
 use crate::ground::outcome::{Failure, Outcome};

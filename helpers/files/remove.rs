@@ -1,7 +1,5 @@
 //! Removes trees of this account, whatever their owner did to them.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::walk::{CHANGE, Walk, open_directory};

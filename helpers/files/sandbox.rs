@@ -1,7 +1,5 @@
 //! The names of a sandbox, and what two accounts have agreed about them.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::path::{split, trusted_directory};

@@ -1,7 +1,5 @@
 //! A new proxy that waits beside the old one until it takes its place.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::proxy_copy::fill;

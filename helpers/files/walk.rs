@@ -4,8 +4,6 @@
 //! the depth by more than a few words, and a directory that is moved elsewhere meanwhile is noticed instead of
 //! followed.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::{Identity, Metadata};
 use rustix::fs::{CWD, Mode, OFlags, chmodat, fchmod, openat};
 use rustix::io::Errno;

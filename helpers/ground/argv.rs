@@ -1,7 +1,5 @@
 //! Arguments as bytes, turned into types that cannot hold a wrong value.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};

@@ -1,9 +1,8 @@
 //! How a child is set up between its birth and its program.
 
-#![forbid(unsafe_code)]
-
-use crate::ground::resources::switch_core_off;
-use crate::sys;
+use crate::ground::resources::limit;
+use crate::sys::{self, exec::Setting};
+use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -30,20 +29,14 @@ pub(crate) fn set_child_up(
     processes: Option<Rlimit>,
 ) -> io::Result<()> {
     let directory = directory.try_clone_to_owned()?;
-    // Seven system calls at the most and nothing else: this process may have other threads, which can hold any lock at
-    // its birth.
-    sys::before_exec(command, move || {
-        rustix::process::fchdir(&directory)?;
-        match leader {
-            Leader::Session => rustix::process::setsid().map(drop)?,
-            Leader::Group => rustix::process::setpgid(None, None)?,
-        }
-        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        if let Some(processes) = processes {
-            rustix::process::setrlimit(Resource::Nproc, processes)?;
-        }
-        switch_core_off()
-    });
+    let core = Rlimit { current: Some(0), maximum: limit(Resource::Core)?.maximum };
+    let setting = Setting {
+        directory,
+        leads_session: leader == Leader::Session,
+        umask: Mode::from_raw_mode(0o022),
+        limits: [processes.map(|processes| (Resource::Nproc, processes)), Some((Resource::Core, core))],
+    };
+    sys::exec::set_child_up(command, setting);
     Ok(())
 }
 

@@ -1,7 +1,5 @@
 //! Untrusted bytes made fit for a log line, a terminal or a hold reason.
 
-#![forbid(unsafe_code)]
-
 use core::fmt::{self, Display, Formatter, Write};
 
 /// Shows bytes from outside as one line of printable ASCII, at most [`Escaped::LIMIT`] input bytes of them.

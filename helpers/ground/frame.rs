@@ -1,8 +1,6 @@
 //! What every program does before and after its work: sanitise what it inherited, and report one line and one exit
 //! code.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::argv::Arguments;
 use crate::ground::inherited::{cancel_timers, close_from};
 use crate::ground::limits;

@@ -3,8 +3,6 @@
 //! One value for the whole process: whatever loop runs, deep down in whichever module, shows that it goes on. Who listens is
 //! `pilot::watchdog`; in every other process nobody does, and a beat is nothing.
 
-#![forbid(unsafe_code)]
-
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::io::IsTerminal;
 use std::os::fd::OwnedFd;

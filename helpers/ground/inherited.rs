@@ -1,10 +1,7 @@
-//! What the caller leaves to this process by starting it: descriptors, timers, a keyring, an environment.
-
-#![forbid(unsafe_code)]
+//! What the caller leaves to this process by starting it: descriptors, timers, a keyring.
 
 use crate::sys;
 use rustix::io::Errno;
-use std::ffi::CString;
 use std::io;
 use std::os::fd::RawFd;
 
@@ -45,9 +42,4 @@ pub(crate) fn leave_session_keyring() -> io::Result<()> {
         Err(Errno::DQUOT) => Err(Errno::DQUOT.into()),
         _ => Ok(()),
     }
-}
-
-/// Every entry of this process' environment as it came, also what is not `NAME=VALUE` (which std leaves out).
-pub(crate) fn environment_entries() -> Vec<CString> {
-    sys::Environment::of_process().collect()
 }

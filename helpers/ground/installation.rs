@@ -1,7 +1,5 @@
 //! Where the programs and the site's policy are.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::{OrFail, Outcome};
 use crate::ground::program::Program;
 

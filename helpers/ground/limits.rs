@@ -1,7 +1,5 @@
 //! Every number that bounds what comes from outside, decided here and nowhere else.
 
-#![forbid(unsafe_code)]
-
 use core::time::Duration;
 
 /// The longest path that is taken as an argument, in bytes, with the final NUL (Linux's `PATH_MAX`).

@@ -1,7 +1,5 @@
 //! Why a helper ends without having done its work, as the one line that says so.
 
-#![forbid(unsafe_code)]
-
 use core::fmt::{self, Display, Formatter};
 use rustix::io::Errno;
 

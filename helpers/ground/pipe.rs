@@ -1,7 +1,5 @@
 //! What a program that was started prints, kept in part.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::{OrFail, Outcome};
 use rustix::event::PollFlags;
 use rustix::io::Errno;

@@ -1,7 +1,5 @@
 //! The programs by name, and the one table of their exit codes.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::Kind;
 
 /// The programs that share this library, by the names under which they are installed.

@@ -1,7 +1,5 @@
 //! The limits that the kernel puts on this process (`setrlimit(2)`). What bounds bytes from outside is in `limits`.
 
-#![forbid(unsafe_code)]
-
 use crate::sys;
 use rustix::process::{Resource, Rlimit, setrlimit};
 use std::io;

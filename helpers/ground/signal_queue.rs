@@ -1,7 +1,5 @@
 //! Signals that are waited for, instead of interrupting.
 
-#![forbid(unsafe_code)]
-
 use crate::sys;
 use core::mem::size_of;
 use rustix::io::Errno;

@@ -1,7 +1,5 @@
 //! What signals do to this process: nothing inherited, and no death by a closed pipe.
 
-#![forbid(unsafe_code)]
-
 use crate::sys::{self, Disposition};
 
 /// The largest signal number of Linux.

@@ -1,7 +1,5 @@
 //! Getting rid of the caller's terminal.
 
-#![forbid(unsafe_code)]
-
 use crate::sys::{self, Disposition};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;

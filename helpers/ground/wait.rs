@@ -1,7 +1,5 @@
 //! Waiting, in pieces short enough for signs of life.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::heartbeat::beat;
 use crate::sys;
 use core::time::Duration;

@@ -1,7 +1,5 @@
 //! The environment that the job is to have.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};

@@ -1,7 +1,5 @@
 //! The command line of `condor_glexec_job`.
 
-#![forbid(unsafe_code)]
-
 use super::environment::{Variable, add, layered, parse_file};
 use super::{Input, Request};
 use crate::files::component::Component;

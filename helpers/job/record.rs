@@ -1,7 +1,5 @@
 //! What happened to one job, for people and for machines.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::json;
 use crate::ground::limits;
 use crate::ground::outcome::Failure;

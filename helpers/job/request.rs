@@ -1,7 +1,5 @@
 //! What a caller asks for, and what it is told meanwhile.
 
-#![forbid(unsafe_code)]
-
 use super::environment::Variable;
 use crate::files::component::Component;
 use core::time::Duration;

@@ -1,7 +1,5 @@
 //! What others have said or named, as it may stand in a line of ours.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::escape::Escaped;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;

@@ -1,8 +1,6 @@
 //! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a
 //! fresh socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
 
-#![forbid(unsafe_code)]
-
 use super::supervise::Supervisor;
 use crate::ground::limits;
 use crate::ground::pipe::Reader;

@@ -1,7 +1,5 @@
 //! Starts programs and watches them, the job's orphans and the signals that end the whole, all in one place.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::child::{Leader, set_child_up};
 use crate::ground::escape::Escaped;
 use crate::ground::frame;

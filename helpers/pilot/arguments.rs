@@ -1,7 +1,5 @@
 //! What setup and cleanup are called with.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::ground::argv::{Arguments, absolute};
 use crate::ground::outcome::Outcome;

@@ -1,7 +1,5 @@
 //! Takes a sandbox back from the target account. The pilot side.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{CLEANUP_PILOT, filling, renaming};
 use crate::copy::progress::Progress;

@@ -1,7 +1,5 @@
 //! What a switcher is told about the job's credential: its whole environment, built from nothing.
 
-#![forbid(unsafe_code)]
-
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 

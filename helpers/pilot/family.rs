@@ -8,8 +8,6 @@
 //! Everything read from `/proc` is the job's to choose (a process names itself) and is parsed as such. Nothing here
 //! needs more than a descriptor of `/proc` and pidfds, so that it works in a process confined to that.
 
-#![forbid(unsafe_code)]
-
 mod descent;
 mod hunt;
 

@@ -1,7 +1,5 @@
 //! The pilot's own directory of one sandbox: opened once, named by whichever of its two names it has, held against other helpers.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::proxy;

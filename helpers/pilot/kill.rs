@@ -1,7 +1,5 @@
 //! Signals a process of the target account. The pilot side.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::Grant;
 use crate::confine::side::{KILL_PILOT, reading};
 use crate::files::path::{split, trusted_directory};

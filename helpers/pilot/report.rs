@@ -1,7 +1,5 @@
 //! What a finished setup or cleanup says: to people what was left out, to programs the figures.
 
-#![forbid(unsafe_code)]
-
 use crate::copy::report::LeftOut;
 use crate::ground::frame;
 use crate::ground::json;

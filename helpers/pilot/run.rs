@@ -1,7 +1,5 @@
 //! Becomes the switcher, which starts the job wrapper in the sandbox.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::sandbox::Names;
 use crate::ground::argv::Arguments;
@@ -77,7 +75,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let program = terminated(switcher)?;
     let argv = [wrapper].into_iter().chain(for_wrapper).map(terminated).collect::<Outcome<Vec<_>>>()?;
     leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
-    let error = sys::exec(
+    let error = sys::exec::exec(
         &program,
         core::iter::once(program.as_c_str()).chain(argv.iter().map(CString::as_c_str)),
         variables.iter().map(CString::as_c_str),

@@ -1,7 +1,5 @@
 //! Hands a sandbox over to the target account. The pilot side.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_PILOT, removing, renaming};
 use crate::confine::{Confined, confine};

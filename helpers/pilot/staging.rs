@@ -1,7 +1,5 @@
 //! A private place inside the pilot's directory where a tree arrives, and its move into that directory once it is whole.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::remove::remove_directory;

@@ -1,7 +1,5 @@
 //! Starts the switcher, the only way to act as the target account, and gets hold of the peer behind it.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::confine;
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::Side;

@@ -1,7 +1,5 @@
 //! The target side in the eyes of a confined pilot side: what it is asked for, and what it answers.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;

@@ -1,7 +1,5 @@
 //! The proxy's way to the target side: a copy, since the pilot's own file is what its helpers lock.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Metadata;
 use crate::files::proxy_copy::fill;
 use crate::ground::limits::INLINE_BYTES;

@@ -1,7 +1,5 @@
 //! Renews the job's proxy, in the job's sandbox and in the pilot's directory. The pilot side.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::Grant;
 use crate::confine::side::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};

@@ -5,8 +5,6 @@
 //! somebody holds meanwhile. So the process that the caller waits for touches none of them. It passes on what the worker says,
 //! ends as the worker says, and gives it up when it shows no sign of life.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::frame;
 use crate::ground::heartbeat::{self, ALIVE, Worker};
 use crate::ground::limits;

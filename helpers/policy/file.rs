@@ -1,7 +1,5 @@
 //! Where the policy file is, and whose it must be.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Metadata;
 use crate::ground::installation::POLICY as PATH;
 use crate::ground::limits;

@@ -3,8 +3,6 @@
 //! Lines `key = value`; blanks and tabs around both count for nothing. Empty lines and lines that begin with `#` are passed over. Every line
 //! ends with a newline, also the last one: a file that was cut off must not pass for a shorter policy.
 
-#![forbid(unsafe_code)]
-
 use super::settings::Policy;
 use crate::copy::rules::Symlinks;
 use crate::ground::escape::Escaped;

@@ -1,7 +1,5 @@
 //! What a site can decide, and what holds where it does not.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::MayLack;
 use crate::copy::rules::CleanupRules;
 

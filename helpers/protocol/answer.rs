@@ -1,7 +1,5 @@
 //! What the target side answers to a request: the one thing that is waited for, or why it cannot be had.
 
-#![forbid(unsafe_code)]
-
 use super::tag;
 use super::write::packet;
 

@@ -3,8 +3,6 @@
 //!
 //! It is a `SOCK_SEQPACKET` pair, so that a packet arrives whole or not at all and a reader cannot take more than one.
 
-#![forbid(unsafe_code)]
-
 use super::packet::{Handed, PACKET_DESCRIPTORS, Packet};
 use super::socket::{offer, take, wait};
 use crate::confine::Confined;

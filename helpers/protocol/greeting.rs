@@ -1,7 +1,5 @@
 //! How the two sides meet: the word on the peer's command line, and the first thing that it says.
 
-#![forbid(unsafe_code)]
-
 use super::connection::Connection;
 use super::packet::Packet;
 use super::socket::Broken;

@@ -11,8 +11,6 @@
 //!
 //! Source: HTCondor up to 9.10, `condor_glexec_job_wrapper` and `GLexecStarter`.
 
-#![forbid(unsafe_code)]
-
 /// What the wrapper says first.
 pub const HELLO: u32 = 0xdead_beef;
 

@@ -1,7 +1,5 @@
 //! Room for one packet, and what to do with a descriptor of whatever somebody else likes.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Metadata;
 use crate::ground::heartbeat::is_worker;
 use arrayvec::ArrayVec;

@@ -1,7 +1,5 @@
 //! The steps of a tree on its way from one account to the other.
 
-#![forbid(unsafe_code)]
-
 use super::write::Writer;
 use crate::files::metadata::Time;
 use crate::files::name::Name;

@@ -1,7 +1,5 @@
 //! What the pilot side says to the target side.
 
-#![forbid(unsafe_code)]
-
 use super::tag;
 use super::write::packet;
 use crate::files::metadata::Identity;

@@ -1,8 +1,6 @@
 //! A UNIX socket over which bytes and descriptors come from somebody who is not trusted: never waiting unasked, every
 //! descriptor close-on-exec, and nothing that was cut off by the kernel taken for whole.
 
-#![forbid(unsafe_code)]
-
 use super::packet::PACKET_DESCRIPTORS;
 use crate::ground::wait::wait_for;
 use core::fmt::{self, Display, Formatter};

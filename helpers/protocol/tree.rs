@@ -1,7 +1,5 @@
 //! What the two sides of a copy say to each other, whichever of them is the pilot's.
 
-#![forbid(unsafe_code)]
-
 use super::answer::Failed;
 use super::tag;
 use super::write::{Writer, packet};

@@ -1,7 +1,5 @@
 //! How the fields of a packet are written.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Time;
 use crate::files::name::Name;
 

@@ -3,8 +3,6 @@
 //! A static program has no name service to ask. Where the account comes from elsewhere (SSSD, LDAP), its number stands
 //! for the name.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::limits;
 use rustix::fs::{Mode, OFlags, open};
 use std::fs::File;

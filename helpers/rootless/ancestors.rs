@@ -1,7 +1,5 @@
 //! What a directory lies below.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::{Identity, Metadata};
 use rustix::fs::{Mode, OFlags, openat};
 use std::os::fd::AsFd;

@@ -1,7 +1,5 @@
 //! The command line of `glexec_rootless`, which is that of every switcher: a command and its arguments.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};

@@ -1,7 +1,5 @@
 //! The boundary around a job: what has to hold before it is drawn, and the drawing.
 
-#![forbid(unsafe_code)]
-
 use super::account::Account;
 use super::ancestors::ancestors;
 use super::command::Command;

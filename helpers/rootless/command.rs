@@ -1,7 +1,5 @@
 //! The program that is to be started.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::{Identity, Metadata};
 use crate::ground::escape::Escaped;
 use crate::ground::installation::beside_self;

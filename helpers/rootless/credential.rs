@@ -1,7 +1,5 @@
 //! The proxy that the caller names, and where it lies: that decides what the job's sandbox is.
 
-#![forbid(unsafe_code)]
-
 use super::account::Account;
 use super::ancestors::ancestors;
 use crate::files::component::Component;

@@ -1,7 +1,5 @@
 //! What the administrator has to remedy.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::{Failure, Kind};
 use core::fmt::Display;
 

@@ -7,8 +7,6 @@
 //!
 //! The filters are also a mark: whoever carries them is inside a domain (`target::status` tells by it).
 
-#![forbid(unsafe_code)]
-
 use super::fault::site_fault;
 use crate::confine::seccomp::{Profile, ROOTLESS_FILTERS};
 use crate::ground::outcome::Outcome;

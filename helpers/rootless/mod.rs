@@ -118,6 +118,6 @@ fn execute(program: &CString, argv: &[Vec<u8>], environment: &[Vec<u8>]) -> Fail
         (Ok(argv), Ok(environment)) => (argv, environment),
         _ => return Failure::permanent("an argument or a variable holds a NUL"),
     };
-    let error = sys::exec(program, argv.iter().map(CString::as_c_str), environment.iter().map(CString::as_c_str));
+    let error = sys::exec::exec(program, argv.iter().map(CString::as_c_str), environment.iter().map(CString::as_c_str));
     Failure::new(Kind::ExecFailed, format_args!("cannot execute {}: {error}", Escaped(program.to_bytes())))
 }

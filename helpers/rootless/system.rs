@@ -3,8 +3,6 @@
 //! The paths are the administrator's, so symbolic links in them are followed. What is not there is passed over: a
 //! system without `/cvmfs` has nothing to give or to withhold there.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::{Identity, Metadata};
 use crate::ground::outcome::{Failure, Kind, Outcome};
 use landlock::{AccessFs, BitFlags};

@@ -3,13 +3,13 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod exec;
+
 use rustix::io::Errno;
 use rustix::process::Pid;
-use std::ffi::{CStr, CString, c_char, c_int, c_long};
+use std::ffi::{c_int, c_long};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 /// The size of the kernel's signal set in bytes.
 const SIGNAL_SET_BYTES: c_long = 8;
@@ -174,59 +174,4 @@ pub(crate) fn fork() -> io::Result<Option<Pid>> {
         process if process > 0 => Ok(Pid::from_raw(process)),
         _ => Err(io::Error::last_os_error()),
     }
-}
-
-/// Lets `command` do something in its new process before it executes its program. For `ground::child` alone.
-pub(crate) fn before_exec(command: &mut Command, steps: impl FnMut() -> io::Result<()> + Send + Sync + 'static) {
-    // SAFETY: the only caller's closure makes system calls and does nothing else: it allocates nothing, takes no lock,
-    // and the descriptor that it uses belongs to it.
-    unsafe { command.pre_exec(steps) };
-}
-
-unsafe extern "C" {
-    static environ: *const *const c_char;
-}
-
-/// The entries of this process's environment from some point on, as they came.
-pub(crate) struct Environment(*const *const c_char);
-
-impl Environment {
-    /// All of them.
-    pub(crate) fn of_process() -> Self {
-        // SAFETY: libc has set this pointer before `main`, and nothing in this crate changes the environment.
-        Environment(unsafe { environ })
-    }
-}
-
-impl Iterator for Environment {
-    type Item = CString;
-
-    fn next(&mut self) -> Option<CString> {
-        // SAFETY: `environ` is what the kernel gave this process: null, or an array of pointers to NUL-terminated
-        // strings that ends with a null pointer, behind which this never steps. Nothing in this crate changes the
-        // environment.
-        unsafe {
-            let entry = self.0.as_ref().filter(|entry| !entry.is_null())?;
-            self.0 = self.0.add(1);
-            Some(CStr::from_ptr(*entry).to_owned())
-        }
-    }
-}
-
-/// Replaces this process by `program`, with exactly these arguments and this environment. There is no search along PATH
-/// and no shell for a file without an interpreter line. Returns only when that failed, with the reason.
-///
-/// What the caller must not pass on has to be closed or marked before.
-pub(crate) fn exec<'a>(
-    program: &CStr,
-    arguments: impl Iterator<Item = &'a CStr>,
-    environment: impl Iterator<Item = &'a CStr>,
-) -> io::Error {
-    // The arrays are made here and nowhere else: that they end with null is half of the proof.
-    let argv: Vec<_> = arguments.map(CStr::as_ptr).chain([core::ptr::null()]).collect();
-    let envp: Vec<_> = environment.map(CStr::as_ptr).chain([core::ptr::null()]).collect();
-    // SAFETY: `program` and every element of both arrays are NUL-terminated strings that outlive the call ('a), and
-    // both arrays end with a null pointer.
-    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
-    io::Error::last_os_error()
 }

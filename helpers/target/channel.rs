@@ -1,8 +1,6 @@
 //! The wrapper's end of the channel between the Starter and the job ([`crate::protocol::job_channel`]): reads exactly
 //! what was promised, and no byte more.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::limits;
 use crate::ground::wait::wait_for;
 use crate::protocol::job_channel::HELLO;

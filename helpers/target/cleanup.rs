@@ -1,7 +1,5 @@
 //! Gives the job's sandbox back and removes it. The target side of cleanup.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{CLEANUP_TARGET, removing};
 use crate::copy::progress::Progress;

@@ -5,8 +5,6 @@
 //! that touch make one entry. No other byte is special. An entry is split at its first `=`; without one it is an error, unless it
 //! contains `$$`: then it is kept as it stands. One error refuses the whole.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::protocol::job_channel::NO_VALUE;

@@ -3,8 +3,6 @@
 //! With two accounts the kernel refuses such a signal. With one it does not, so the peer asks whether the process is inside a
 //! domain of `glexec_rootless`, as every process of a job is and none of the pilot's.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::confine::seccomp::OWN_FILTERS;
 use crate::ground::argv::decimal;

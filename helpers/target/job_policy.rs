@@ -1,8 +1,6 @@
 //! What a site keeps its jobs from, taken on by the wrapper right before it becomes the job. By default nothing: a job may do what
 //! its account may, set-id programs included.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
 use crate::confine::seccomp::{JOB_POLICY, JOB_POLICY_ABSENT};
 use crate::files::metadata::Metadata;

@@ -1,7 +1,5 @@
 //! Signals processes of this account. The target side of kill.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{KILL_TARGET, reading};
 use crate::ground::outcome::{OrFail, Outcome};

@@ -3,8 +3,6 @@
 //! It is told what to do by the pilot over the socket that it finds as fd 0, and acts only on what belongs to its own account. When
 //! the pilot goes away before the commit, it removes what it has made.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;

@@ -1,7 +1,5 @@
 //! The pilot side in the eyes of a confined target side: what is answered to it, and what it says next.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::Side;
 use crate::confine::{Confined, confine};

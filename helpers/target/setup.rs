@@ -1,7 +1,5 @@
 //! Makes the job's sandbox from what the pilot hands over. The target side of setup.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_TARGET, filling};
 use crate::copy::progress::Progress;

@@ -1,7 +1,5 @@
 //! Where the pilot side wants its target side to work.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::name::Name;

@@ -4,8 +4,6 @@
 //! with its line (the kernel escapes a newline in it), and every other line is known by what it begins with and must come
 //! exactly once.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::Confined;
 use crate::confine::seccomp::ROOTLESS_FILTERS;
 use crate::ground::argv::decimal;

@@ -1,7 +1,5 @@
 //! Puts a new proxy in the place of the job's. The target side of update_proxy.
 
-#![forbid(unsafe_code)]
-
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{UPDATE_PROXY_TARGET, filling};
 use crate::files::staged_proxy::Staged;

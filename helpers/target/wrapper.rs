@@ -3,19 +3,16 @@
 //! What it parses comes from the submitter, whose job runs as this very account right afterwards: that account is its
 //! confinement. A filter or domain of its own would be inherited by the job; what that gets is the site's policy and nothing else.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Metadata;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::frame;
-use crate::ground::inherited::environment_entries;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::{Program, exit_code};
 use crate::ground::terminal::drop_terminal;
 use crate::policy::{self, Policy};
-use crate::sys;
+use crate::sys::exec::{Environment, exec};
 use crate::target::channel::{Channel, Trouble};
 use crate::target::environment::{Variables, decode, merge, name};
 use crate::target::job_policy;
@@ -221,7 +218,7 @@ fn prepare(
         open(passed_out, name_out, Stream::Out)?,
         open(passed_err, name_err, Stream::Err)?,
     ];
-    Ok(Job { base: environment_entries(), variables, streams, policy })
+    Ok(Job { base: Environment::of_process().collect(), variables, streams, policy })
 }
 
 /// The sandbox is this account's own, or somebody put another directory in its place.
@@ -295,7 +292,7 @@ fn become_job(command: &[Vec<u8>], job: Job) -> Failure {
     if let Err(failure) = job_policy::take_on(&policy.job) {
         return failure;
     }
-    let error = sys::exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
+    let error = exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
     let text = error.to_string();
     Failure::permanent(format_args!("execve error: {}", text.split(" (os error").next().unwrap_or_default()))
 }

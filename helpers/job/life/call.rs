@@ -1,7 +1,5 @@
 //! How the helpers are called, and what is made of their answers.
 
-#![forbid(unsafe_code)]
-
 use super::journal::Journal;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Outcome};

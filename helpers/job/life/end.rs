@@ -1,7 +1,5 @@
 //! The end of whatever the job has left behind.
 
-#![forbid(unsafe_code)]
-
 use super::call::Helpers;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Outcome};

@@ -1,7 +1,5 @@
 //! What has happened so far: noted in the record, and told to those who watch.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::outcome::Failure;
 use crate::job::record::Record;
 use crate::job::request::News;

@@ -1,7 +1,5 @@
 //! The start of the job, again while the switcher's refusal may pass.
 
-#![forbid(unsafe_code)]
-
 use super::call::Helpers;
 use super::prepare::Equipment;
 use crate::ground::child::Leader;

@@ -1,7 +1,5 @@
 //! What the job is given: a switcher, an environment, standard streams.
 
-#![forbid(unsafe_code)]
-
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;

@@ -1,7 +1,5 @@
 //! The job while it runs, until it has ended or has to.
 
-#![forbid(unsafe_code)]
-
 use super::call::Helpers;
 use crate::ground::outcome::Outcome;
 use crate::ground::wait::later;

@@ -1,7 +1,5 @@
 //! What is put into a sandbox before the job has it.
 
-#![forbid(unsafe_code)]
-
 use super::entry::remove_file;
 use super::given::{Proxy, Source};
 use crate::files::component::Component;

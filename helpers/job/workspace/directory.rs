@@ -1,7 +1,5 @@
 //! The directory that is the sandbox, made or taken.
 
-#![forbid(unsafe_code)]
-
 use super::entry::Entry;
 use crate::files::sandbox::Names;
 use crate::ground::outcome::Outcome;

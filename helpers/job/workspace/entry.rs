@@ -1,7 +1,5 @@
 //! A name in an open directory.
 
-#![forbid(unsafe_code)]
-
 use crate::files::component::Component;
 use crate::files::sandbox::below;
 use crate::ground::escape::Escaped;

@@ -1,8 +1,6 @@
 //! What the caller has named: input files, the proxy, a place for the output. All of it is opened and looked at before
 //! anything is made.
 
-#![forbid(unsafe_code)]
-
 use super::entry::{DIRECTORY, Entry};
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;

@@ -1,7 +1,5 @@
 //! Makes a sandbox where there is none yet.
 
-#![forbid(unsafe_code)]
-
 use super::directory::Directory;
 use super::entry::{DIRECTORY, Entry};
 use super::given::resolved;

@@ -3,8 +3,6 @@
 //! Memory is flat: one bit for each number that a process can have, and room for the way from one process up to its
 //! nearest ancestor that was seen already. The bits hold for one look, since numbers are given to others later.
 
-#![forbid(unsafe_code)]
-
 use super::Process;
 use crate::ground::limits;
 use arrayvec::ArrayVec;

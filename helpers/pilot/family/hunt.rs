@@ -1,7 +1,5 @@
 //! The hunt for a family: all that can be found are stopped, then killed, until several looks find nobody.
 
-#![forbid(unsafe_code)]
-
 use super::descent::{Descent, Numbers};
 use super::{FAILED, Proc, Process};
 use crate::ground::limits;

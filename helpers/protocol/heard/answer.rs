@@ -1,7 +1,5 @@
 //! What the target side was heard to answer: the one thing that is waited for, or why it cannot be had.
 
-#![forbid(unsafe_code)]
-
 use super::reader::{Malformed, Reader, UNEXPECTED};
 use crate::confine::Confined;
 use crate::protocol::answer::{Done, FAILED_BYTES, Ready, Signalled};

@@ -3,8 +3,6 @@
 //! Each function takes the one kind of packet that may come at that point ([`super`] has the table) and refuses whatever else does.
 //! All of them ask for the proof of confinement, but [`request::receive_site_unconfined`].
 
-#![forbid(unsafe_code)]
-
 pub mod answer;
 mod reader;
 pub mod record;

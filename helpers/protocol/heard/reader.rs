@@ -1,7 +1,5 @@
 //! The fields of a packet, taken from bytes that may be anything.
 
-#![forbid(unsafe_code)]
-
 use crate::files::metadata::Time;
 use crate::files::name::Name;
 use crate::ground::limits;

@@ -1,7 +1,5 @@
 //! The records of a tree, as they were heard from its sender.
 
-#![forbid(unsafe_code)]
-
 use super::reader::{Malformed, Reader};
 use crate::confine::Confined;
 use crate::ground::limits;

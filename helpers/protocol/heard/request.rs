@@ -1,7 +1,5 @@
 //! What the pilot side was heard to say.
 
-#![forbid(unsafe_code)]
-
 use super::reader::{Malformed, Reader};
 use crate::confine::Confined;
 use crate::ground::limits;

@@ -1,7 +1,5 @@
 //! What the other side of a copy was heard to say.
 
-#![forbid(unsafe_code)]
-
 use super::answer::failed;
 use super::reader::{Malformed, Reader, UNEXPECTED};
 use super::record::Records;
