@@ -29,7 +29,7 @@ pub(crate) fn set_child_up(command: &mut Command, setting: Setting) {
             setpgid(None, None)?
         }
         umask(setting.umask);
-        setting.limits.iter().flatten().try_for_each(|(resource, limit)| setrlimit(*resource, limit.clone()))?;
+        setting.limits.iter().flatten().try_for_each(|(resource, limit)| setrlimit(*resource, *limit))?;
         Ok(())
     };
     // SAFETY: between fork and exec the closure makes five system calls and does nothing else: it allocates nothing and takes

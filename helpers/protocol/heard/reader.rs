@@ -90,7 +90,7 @@ pub(super) const UNEXPECTED: Malformed = Malformed("a packet of an unknown kind"
 pub(super) mod tests {
     /// For the tests of everything that is read.
     #[track_caller]
-    pub fn refuses_every_cut_and_longer_one(packet: &[u8], is_refused: impl Fn(&[u8]) -> bool) {
+    pub(crate) fn refuses_every_cut_and_longer_one(packet: &[u8], is_refused: impl Fn(&[u8]) -> bool) {
         for cut in 0..packet.len() {
             assert!(is_refused(&packet[..cut]), "cut at {cut}");
         }
