@@ -164,7 +164,7 @@ const OF_THE_WRAPPER: [(&str, End); 15] = [
     ("prctl", End::Printed),
     ("fcntl", End::Printed),
     ("getsockopt", End::Printed),
-    ("sendto", End::Printed),
+    ("sendmsg", End::Printed),
     ("recvmsg", End::Printed),
     ("ppoll", End::Told),
 ];
@@ -218,7 +218,7 @@ const OF_THE_JOB: [(&str, End); 32] = [
     ("readlinkat", End::Printed),
     ("rt_sigprocmask", End::Printed),
     ("sendmsg", End::Printed),
-    ("sendto", End::Printed),
+    ("recvmsg", End::Printed),
     ("setpgid", End::Printed),
     ("setsid", End::Printed),
     ("signalfd4", End::Printed),
