@@ -2,8 +2,8 @@
 //! state machine that looks at every byte once and keeps names and values apart.
 //!
 //! - Entries are separated by blanks, tabs, newlines and carriage returns; nothing else is white space.
-//! - A single quote anywhere begins a quoted part, which ends at the next single quote that is not doubled; a doubled one
-//!   stands for one. Quoted and plain parts that touch are one entry; `''` alone is an empty one. No other byte is
+//! - A single quote anywhere begins a quoted part, which ends at the next single quote that is not doubled; a doubled
+//!   one stands for one. Quoted and plain parts that touch are one entry; `''` alone is an empty one. No other byte is
 //!   special.
 //! - An entry is split at its first `=`. Without one it is an error, unless it has `$$` in it: then it is kept as it is.
 //!   An empty name is an error, and so is an empty entry. An error refuses everything; a quote that is not closed

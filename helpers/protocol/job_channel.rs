@@ -4,7 +4,8 @@
 //! A `SOCK_STREAM` socket pair, native byte order. In order:
 //!
 //! 1. wrapper → Starter: `u32` 0xdeadbeef, the hello.
-//! 2. Starter → wrapper: `i32` length with a final NUL, then that many bytes: the environment, in HTCondor's "V2 raw" syntax.
+//! 2. Starter → wrapper: `i32` length with a final NUL, then that many bytes: the environment, in HTCondor's
+//!    "V2 raw" syntax.
 //! 3. Starter → wrapper, for each of stdin, stdout, stderr whose argument is `-`: one byte NUL with one descriptor.
 //! 4. Starter → wrapper: one byte NUL with one descriptor, a fresh socket.
 //! 5. On the fresh socket: end of file when the job has started, else up to 255 bytes of text and a NUL.
