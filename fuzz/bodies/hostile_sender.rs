@@ -9,6 +9,7 @@ use glexec_rs::protocol::answer::Failed;
 use glexec_rs::protocol::connection::pair;
 use glexec_rs::protocol::packet::{PACKET_BYTES, PACKET_DESCRIPTORS};
 use glexec_rs::protocol::record::{Reason, Record};
+use glexec_rs::protocol::record_writer::encode;
 use glexec_rs::protocol::request::Commit;
 use glexec_rs::protocol::tree::{RECORDS_BEGIN, Totals, Verdict};
 use rustix::fs::{CWD, FileType, MemfdFlags, Mode, OFlags, memfd_create, mknodat};
@@ -313,7 +314,7 @@ impl<'g> Sender<'g> {
     }
 
     fn add(&mut self, record: &Record<'_>) {
-        record.encode(&mut self.packet);
+        encode(record, &mut self.packet);
     }
 
     /// A name; one that is none goes out as it is.

@@ -1,6 +1,7 @@
 //! The site's policy.
 
 use super::{assert_fit_to_be_shown, input::Input};
+use glexec_rs::confine::landlock::Part;
 use glexec_rs::copy::rules::Symlinks;
 use glexec_rs::ground::limits;
 use glexec_rs::policy::{Policy, parse};
@@ -129,17 +130,8 @@ fn check(text: &[u8]) {
 fn write(policy: &Policy) -> Vec<u8> {
     let mut text = Vec::new();
     let mut line = |key: &str, value: &[u8]| text.extend_from_slice(&[key.as_bytes(), b" = ", value, b"\n"].concat());
-    let lack = policy.may_lack;
-    let lacking: Vec<&str> = [
-        ("landlock", lack.landlock),
-        ("landlock-truncate", lack.landlock_truncate),
-        ("landlock-network", lack.landlock_network),
-        ("landlock-ioctl", lack.landlock_ioctl),
-        ("landlock-scope", lack.landlock_scope),
-    ]
-    .into_iter()
-    .filter_map(|(name, lacks)| lacks.then_some(name))
-    .collect();
+    let lacking: Vec<&str> =
+        Part::ALL.iter().filter_map(|(part, name, _)| policy.may_lack.permits(*part).then_some(*name)).collect();
     if !lacking.is_empty() {
         line("kernel-may-lack", lacking.join(" ").as_bytes());
     }

@@ -3,7 +3,7 @@
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+    RulesetCreatedAttr, RulesetStatus, Scope,
 };
 use std::os::fd::BorrowedFd;
 
@@ -14,19 +14,46 @@ pub(crate) const REQUIRED: ABI = ABI::V6;
 /// The oldest ABI that is of any use: with the one before it nothing can be moved between directories (Linux 5.19).
 const LEAST: ABI = ABI::V2;
 
-/// The parts of the kernel that the site lets the helpers do without, each by name. By default none.
+/// A part of Landlock that some kernels lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// All of it (before Linux 5.19, or switched off): only the seccomp profile and the accounts hold without.
+    Landlock,
+    /// The right to truncate (before Linux 6.2).
+    Truncate,
+    /// Rules for TCP (before Linux 6.7).
+    Network,
+    /// The right to device ioctls (before Linux 6.10).
+    Ioctl,
+    /// Scopes of signals and abstract sockets (before Linux 6.12).
+    Scope,
+}
+
+impl Part {
+    /// All of them, with their names in a site's policy and what people call them.
+    pub const ALL: [(Part, &str, &str); 5] = [
+        (Part::Landlock, "landlock", "Landlock (5.19)"),
+        (Part::Truncate, "landlock-truncate", "truncation (6.2)"),
+        (Part::Network, "landlock-network", "TCP (6.7)"),
+        (Part::Ioctl, "landlock-ioctl", "device ioctls (6.10)"),
+        (Part::Scope, "landlock-scope", "scopes of signals and abstract UNIX sockets (6.12)"),
+    ];
+}
+
+/// The parts that the site lets the helpers do without. By default none.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MayLack {
-    /// Landlock altogether (before Linux 5.19, or switched off): only the seccomp profile and the accounts hold then.
-    pub landlock: bool,
-    /// Landlock's right to truncate (before Linux 6.2).
-    pub landlock_truncate: bool,
-    /// Landlock's rules for TCP (before Linux 6.7).
-    pub landlock_network: bool,
-    /// Landlock's right to device ioctls (before Linux 6.10).
-    pub landlock_ioctl: bool,
-    /// Landlock's scopes of signals and abstract sockets (before Linux 6.12).
-    pub landlock_scope: bool,
+pub struct MayLack([bool; Part::ALL.len()]);
+
+impl MayLack {
+    /// Whether a part may be missing.
+    pub fn permits(self, part: Part) -> bool {
+        self.0.get(part as usize).is_some_and(|permitted| *permitted)
+    }
+
+    /// Lets a part be missing; false if it may already.
+    pub(crate) fn permit(&mut self, part: Part) -> bool {
+        self.0.get_mut(part as usize).is_some_and(|permitted| !core::mem::replace(permitted, true))
+    }
 }
 
 /// What may be done below a directory, or with a file, that is open already.
@@ -47,16 +74,6 @@ pub(crate) struct Domain {
     pub scopes: BitFlags<Scope>,
 }
 
-/// A part of Landlock that some kernels lack.
-struct Part {
-    /// For people.
-    description: &'static str,
-    /// In the policy file.
-    name: &'static str,
-    lacking: bool,
-    permitted: bool,
-}
-
 impl Domain {
     /// Enters the domain for good; it passes on to all that is executed later. Sets no_new_privs.
     ///
@@ -65,24 +82,23 @@ impl Domain {
     /// # Errors
     /// When the kernel lacks a part that it must have (it is named), or does not enforce everything else.
     pub(crate) fn enter(self, grants: &[Grant<'_>], may_lack: Option<MayLack>) -> Outcome {
-        let parts = self.parts(may_lack.unwrap_or_default());
-        require(&parts, may_lack.is_some())?;
-        let lacks = |name: &str| parts.iter().any(|part| part.name == name && part.lacking);
-        if lacks("landlock") {
+        let lacking = self.lacking();
+        require(&lacking, may_lack)?;
+        let lacks = |part: Part| lacking.contains(&part);
+        if lacks(Part::Landlock) {
             return Ok(());
         }
-        let unknown = [("landlock-truncate", AccessFs::Truncate), ("landlock-ioctl", AccessFs::IoctlDev)];
-        let handled = unknown
+        let handled = [(Part::Truncate, AccessFs::Truncate), (Part::Ioctl, AccessFs::IoctlDev)]
             .into_iter()
-            .filter(|(name, _)| lacks(name))
+            .filter(|(part, _)| lacks(*part))
             .fold(AccessFs::from_all(REQUIRED), |rights, (_, right)| rights & !BitFlags::from(right));
 
         let context = || "cannot enter a Landlock domain";
         let mut ruleset = strict().handle_access(handled).or_fail(context)?;
-        if self.network && !lacks("landlock-network") {
+        if self.network && !lacks(Part::Network) {
             ruleset = ruleset.handle_access(AccessNet::from_all(REQUIRED)).or_fail(context)?;
         }
-        if !lacks("landlock-scope") {
+        if !lacks(Part::Scope) {
             ruleset = ruleset.scope(self.scopes).or_fail(context)?;
         }
         let status = grants
@@ -100,28 +116,16 @@ impl Domain {
         }
     }
 
-    /// Looks at what the kernel knows, part by part.
-    fn parts(self, may_lack: MayLack) -> [Part; 5] {
-        let part = |description, name, known: Result<Ruleset, RulesetError>, permitted| Part {
-            description,
-            name,
-            lacking: known.is_err(),
-            permitted,
+    /// Asks the kernel for each part; gives those that it does not know.
+    fn lacking(self) -> Vec<Part> {
+        let knows = |part: Part| match part {
+            Part::Landlock => strict().handle_access(AccessFs::from_all(LEAST)).is_ok(),
+            Part::Truncate => strict().handle_access(AccessFs::Truncate).is_ok(),
+            Part::Network => !self.network || strict().handle_access(AccessNet::from_all(REQUIRED)).is_ok(),
+            Part::Ioctl => strict().handle_access(AccessFs::IoctlDev).is_ok(),
+            Part::Scope => strict().scope(self.scopes).is_ok(),
         };
-        let files = |rights: BitFlags<AccessFs>| strict().handle_access(rights);
-        let network = if self.network { strict().handle_access(AccessNet::from_all(REQUIRED)) } else { Ok(strict()) };
-        [
-            part("Landlock (5.19)", "landlock", files(AccessFs::from_all(LEAST)), may_lack.landlock),
-            part("truncation (6.2)", "landlock-truncate", files(AccessFs::Truncate.into()), may_lack.landlock_truncate),
-            part("TCP (6.7)", "landlock-network", network, may_lack.landlock_network),
-            part("device ioctls (6.10)", "landlock-ioctl", files(AccessFs::IoctlDev.into()), may_lack.landlock_ioctl),
-            part(
-                "scopes of signals and abstract UNIX sockets (6.12)",
-                "landlock-scope",
-                strict().scope(self.scopes),
-                may_lack.landlock_scope,
-            ),
-        ]
+        Part::ALL.into_iter().map(|(part, ..)| part).filter(|part| !knows(*part)).collect()
     }
 }
 
@@ -130,28 +134,27 @@ fn strict() -> Ruleset {
     Ruleset::default().set_compatibility(CompatLevel::HardRequirement)
 }
 
-/// Fails when a part is lacking that must be there.
-fn require(parts: &[Part], policy_counts: bool) -> Outcome {
-    let [landlock, others @ ..] = parts else { return Ok(()) };
-    if landlock.lacking && landlock.permitted {
-        return Ok(());
-    }
-    let missing: Vec<&Part> = others.iter().filter(|part| part.lacking && !part.permitted).collect();
-    let (what, names) = if landlock.lacking {
-        let what = "has no Landlock as of Linux 5.19, or it is off (add landlock to the kernel's lsm= list)".to_owned();
-        (what, landlock.name.to_owned())
-    } else if missing.is_empty() {
-        return Ok(());
-    } else {
-        let list = |choose: fn(&Part) -> &'static str, between| {
-            missing.iter().map(|part| choose(part)).collect::<Vec<_>>().join(between)
-        };
-        (format!("has a Landlock without {}", list(|part| part.description, ", ")), list(|part| part.name, " "))
+/// Fails when a part is lacking that must be there. Where there is no Landlock at all, nothing else of it is asked for.
+fn require(lacking: &[Part], may_lack: Option<MayLack>) -> Outcome {
+    let permitted = |part: &Part| may_lack.is_some_and(|may_lack| may_lack.permits(*part));
+    let missing = |(part, ..): &(Part, &str, &str)| lacking.contains(part) && !permitted(part);
+    let missing: Vec<_> = Part::ALL.into_iter().filter(missing).collect();
+    let (what, names) = match missing.as_slice() {
+        [(Part::Landlock, name, _), ..] => {
+            let what = "has no Landlock as of Linux 5.19, or it is off (add landlock to the kernel's lsm= list)";
+            (what.to_owned(), (*name).to_owned())
+        }
+        _ if missing.is_empty() || lacking.contains(&Part::Landlock) => return Ok(()),
+        _ => {
+            let list = |choose: fn(&(Part, &'static str, &'static str)) -> &'static str, between| {
+                missing.iter().map(choose).collect::<Vec<_>>().join(between)
+            };
+            (format!("has a Landlock without {}", list(|part| part.2, ", ")), list(|part| part.1, " "))
+        }
     };
-    let remedy = if policy_counts {
-        format!("; or the site does without (kernel-may-lack = {names} in its policy)")
-    } else {
-        String::new()
+    let remedy = match may_lack {
+        Some(_) => format!("; or the site does without (kernel-may-lack = {names} in its policy)"),
+        None => String::new(),
     };
     Err(Failure::permanent(format_args!(
         "this kernel {what}; Linux 6.12 or later is needed to confine this process{remedy}"

@@ -13,11 +13,11 @@ use crate::files::content::{Copier, Uncopied, write_all};
 use crate::files::metadata::{Metadata, Time};
 use crate::files::name::Name;
 use crate::files::walk::{CHANGE, DIRECTORY, Walk, mode_of};
+use crate::ground::escape::Escaped;
 use crate::ground::heartbeat::{beat, is_worker};
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
-use crate::ground::wait;
-use crate::protocol::connection::{Connection, quoted};
+use crate::ground::{limits, wait};
+use crate::protocol::connection::Connection;
 use crate::protocol::heard::record::Records;
 use crate::protocol::heard::tree::Piece;
 use crate::protocol::heard::{self, Malformed};
@@ -168,7 +168,7 @@ fn receive_all(
             Ok(Piece::Records(records)) if records.is_empty() => Err(broken("a packet without records")),
             Ok(Piece::Records(records)) => receiver.records(records, &mut files),
             Ok(Piece::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))))
+                Err(Failure::permanent(format_args!("the other side reports: {}", Escaped(text))))
             }
             Err(Malformed(_)) => Err(broken("something else than records")),
         };
@@ -256,13 +256,6 @@ impl Receiver<'_> {
 
     fn failure(&self, what: &str, name: Name<'_>, errno: Errno) -> Failure {
         Failure::permanent(format_args!("cannot {what} {}: {}", self.report.shown(name), Unmade(errno)))
-    }
-
-    fn changed(&self, name: Name<'_>) -> Failure {
-        let shown = self.report.shown(name);
-        Failure::permanent(format_args!(
-            "the file {shown} changed while it was copied; stop what still writes to the sandbox"
-        ))
     }
 
     fn leave_out(&mut self, name: Name<'_>, reason: Reason) {
@@ -394,7 +387,7 @@ impl Receiver<'_> {
         });
         copied.map_err(|why| match why {
             Uncopied::Stopped(failure) => failure,
-            Uncopied::Changed => self.changed(name),
+            Uncopied::Changed => self.report.changed(name),
             Uncopied::System(errno) => self.failure("copy the file", name, errno),
         })
     }
@@ -405,7 +398,7 @@ impl Receiver<'_> {
         match self.hard_links.link(self.walk.directory(), name, source) {
             Ok(Linked::Yes) => Ok(true),
             Ok(Linked::No) => Ok(false),
-            Ok(Linked::Changed) => Err(self.changed(name)),
+            Ok(Linked::Changed) => Err(self.report.changed(name)),
             Err(errno) => Err(self.failure("link the file", name, errno)),
         }
     }
@@ -444,6 +437,7 @@ mod tests {
     use crate::ground::outcome::Outcome;
     use crate::protocol::connection::{Connection, pair};
     use crate::protocol::record::Record;
+    use crate::protocol::record_writer::encode;
     use crate::protocol::tree::RECORDS_BEGIN;
     use core::time::Duration;
 
@@ -451,7 +445,7 @@ mod tests {
     fn receive_within(time: Duration) -> Outcome {
         let (ours, theirs) = pair().unwrap();
         let mut packet = RECORDS_BEGIN.to_vec();
-        Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 0, nanoseconds: 0 } }.encode(&mut packet);
+        encode(&Record::End { entries: 0, mode: 0o755, mtime: Time { seconds: 0, nanoseconds: 0 } }, &mut packet);
         Connection::new(theirs).send(&packet, &[]).unwrap();
         let proxy = Component::new(b"x509").unwrap();
         let root = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap().into();

@@ -3,6 +3,7 @@
 use crate::files::name::Name;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
+use crate::ground::outcome::Failure;
 use crate::protocol::record::Reason;
 use arrayvec::ArrayVec;
 
@@ -43,6 +44,14 @@ impl Report {
     /// An entry of the current directory, fit to be shown.
     pub(crate) fn shown(&self, name: Name<'_>) -> String {
         Escaped(&[&self.path[..], name.bytes()].concat()).to_string()
+    }
+
+    /// Why a file that is not what it was is not copied.
+    pub(crate) fn changed(&self, name: Name<'_>) -> Failure {
+        let shown = self.shown(name);
+        Failure::permanent(format_args!(
+            "the file {shown} changed while it was copied; stop what still writes to the sandbox"
+        ))
     }
 
     /// Notes that `name` is left out.

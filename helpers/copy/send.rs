@@ -12,10 +12,11 @@ use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::wait::pause;
-use crate::protocol::connection::{Broken, Connection, quoted};
+use crate::protocol::connection::{Broken, Connection};
 use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::{PACKET_BYTES, Packet};
 use crate::protocol::record::{Reason, Record};
+use crate::protocol::record_writer::encode;
 use crate::protocol::tree::{RECORDS_BEGIN, Totals, Verdict};
 use arrayvec::ArrayVec;
 use core::mem::MaybeUninit;
@@ -290,10 +291,7 @@ impl Sender<'_> {
         let count = count.map_err(|errno| self.unreadable(name, errno))?;
         let now = Metadata::of(file).map_err(|errno| self.unreadable(name, errno))?;
         if count != size || !now.has_content_of(found) {
-            let shown = self.report.shown(name);
-            return Err(Failure::permanent(format_args!(
-                "the file {shown} changed while it was copied; stop what still writes to the sandbox"
-            )));
+            return Err(self.report.changed(name));
         }
         let content = room.get(..count).unwrap_or_default();
         self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)?;
@@ -366,7 +364,7 @@ impl Sender<'_> {
     }
 
     fn add(&mut self, record: &Record<'_>, file: Option<OwnedFd>) -> Outcome {
-        record.encode(&mut self.packet);
+        encode(record, &mut self.packet);
         if let Some(file) = file {
             // There is room: it is flushed as soon as there is none.
             self.files.try_push(file).or_fail(|| "too many files at once")?;
@@ -403,7 +401,7 @@ impl Sender<'_> {
             }
             Ok(Verdict::Complete(totals)) => Ok(Some(totals)),
             Ok(Verdict::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the other side reports: {}", quoted(text))))
+                Err(Failure::permanent(format_args!("the other side reports: {}", Escaped(text))))
             }
             Err(Malformed(_)) => {
                 Err(Failure::permanent("the other side answers with something else than an acknowledgement"))

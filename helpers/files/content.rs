@@ -79,11 +79,9 @@ impl Copier {
     ) -> Result<(), Uncopied<E>> {
         let small = usize::try_from(source.size).is_ok_and(|size| size < BUFFER_BYTES);
         if small && source.stored >= source.size {
-            let count = self.read_small(from, source.size)?;
-            if u64::try_from(count) != Ok(source.size) {
+            if self.copy_by_hand(from, to, 0, source.size)? != source.size {
                 return Err(Uncopied::Changed);
             }
-            write_all(to, self.buffer.get(..count).unwrap_or_default(), 0)?;
             step(source.size).map_err(Uncopied::Stopped)?;
         } else if !self.cloned(from, to, source.size) {
             self.copy_extents(from, to, source.size, &mut step)?;
@@ -91,23 +89,6 @@ impl Copier {
             step(source.stored).map_err(Uncopied::Stopped)?;
         }
         if Metadata::of(from)?.has_content_of(source) { Ok(()) } else { Err(Uncopied::Changed) }
-    }
-
-    /// Reads a file of `size` bytes, and one more if there is one.
-    fn read_small(&mut self, from: BorrowedFd<'_>, size: u64) -> Result<usize, Errno> {
-        let wanted = usize::try_from(size).unwrap_or(BUFFER_BYTES).saturating_add(1);
-        let mut count = 0_usize;
-        while let Some(rest) = self.buffer.get_mut(count..wanted).filter(|rest| !rest.is_empty()) {
-            let room = rest.len();
-            let more = retry(|| pread(from, &mut *rest, u64::try_from(count).unwrap_or(u64::MAX)))?;
-            count = count.saturating_add(more);
-            self.used = self.used.max(count);
-            // A regular file gives less than was asked for at its end only.
-            if more < room {
-                break;
-            }
-        }
-        Ok(count)
     }
 
     fn cloned(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> bool {
@@ -187,6 +168,11 @@ impl Copier {
                 Err(errno) => return Err(errno),
             }
         }
+        self.copy_by_hand(from, to, at, wanted)
+    }
+
+    /// Reads and writes up to `wanted` bytes at `at`; less means that there are no more.
+    fn copy_by_hand(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<u64, Errno> {
         let mut copied = 0_u64;
         while copied < wanted {
             let position = at.saturating_add(copied);

@@ -6,6 +6,7 @@ use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::fs::{FileType, Mode, OFlags, openat, readlinkat};
+use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
 /// The most symbolic links on the way (Linux's own limit).
@@ -42,9 +43,11 @@ pub fn trusted_directory(path: &[u8], trusted: &[u32]) -> Outcome<OwnedFd> {
     let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let is_trusted = |owner: u32| owner == 0 || trusted.contains(&owner);
 
-    let mut directory =
-        rustix::fs::open(c"/", handle | OFlags::DIRECTORY, Mode::empty()).or_fail(|| "cannot open /")?;
-    let mut found = Metadata::of(&directory).or_fail(|| "cannot look at /")?;
+    let root = || {
+        let root = rustix::fs::open(c"/", handle | OFlags::DIRECTORY, Mode::empty())?;
+        Ok::<_, Errno>((Metadata::of(&root)?, root))
+    };
+    let (mut found, mut directory) = root().or_fail(|| "cannot open /")?;
     let mut ahead: Vec<Vec<u8>> = parts(path);
     let mut links = 0_usize;
     let mut here: Vec<u8> = b"/".to_vec();
@@ -89,9 +92,7 @@ pub fn trusted_directory(path: &[u8], trusted: &[u32]) -> Outcome<OwnedFd> {
                     .or_fail(|| format!("cannot read the link {}", Escaped(&part)))?
                     .into_bytes();
                 if target.starts_with(b"/") {
-                    directory = rustix::fs::open(c"/", handle | OFlags::DIRECTORY, Mode::empty())
-                        .or_fail(|| "cannot open /")?;
-                    found = Metadata::of(&directory).or_fail(|| "cannot look at /")?;
+                    (found, directory) = root().or_fail(|| "cannot open /")?;
                     here = b"/".to_vec();
                 }
                 ahead.append(&mut parts(&target));

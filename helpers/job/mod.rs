@@ -21,11 +21,10 @@ pub use record::{EndedBy, Phase, Record, Status, figures};
 pub use request::{Input, News, Request};
 pub use starter::LastWord;
 
-use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::resources::switch_core_off;
-use crate::ground::signals;
+use crate::ground::{frame, signals};
 use crate::sys;
 use life::Life;
 use options::{Destination, HELP, Options};

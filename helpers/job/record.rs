@@ -1,8 +1,7 @@
 //! What happened to one job, for people and for machines.
 
-use crate::ground::json;
-use crate::ground::limits;
 use crate::ground::outcome::Failure;
+use crate::ground::{json, limits};
 use core::fmt::Write;
 use rustix::process::WaitStatus;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};

@@ -2,12 +2,11 @@
 
 use crate::ground::child::{Leader, set_child_up};
 use crate::ground::escape::Escaped;
-use crate::ground::frame;
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::resources::limit;
 use crate::ground::signal_queue::SignalQueue;
+use crate::ground::{frame, limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{

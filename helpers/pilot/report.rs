@@ -1,9 +1,8 @@
 //! What a finished setup or cleanup says: to people what was left out, to programs the figures.
 
 use crate::copy::report::LeftOut;
-use crate::ground::frame;
-use crate::ground::json;
 use crate::ground::program::Program;
+use crate::ground::{frame, json};
 use crate::protocol::tree::Totals;
 
 /// Reports a finished copy: what was left out as one line on stderr, and the figures as one line of JSON on stdout if

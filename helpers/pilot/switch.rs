@@ -6,12 +6,11 @@ use crate::confine::side::Side;
 use crate::ground::escape::Escaped;
 use crate::ground::inherited::leave_session_keyring;
 use crate::ground::installation::beside_self;
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
-use crate::ground::signals;
 use crate::ground::wait::{pause, wait_for};
+use crate::ground::{limits, signals};
 use crate::pilot::credential::environment;
 use crate::pilot::target_side::TargetSide;
 use crate::protocol::connection::{self, Connection};
@@ -41,6 +40,14 @@ pub struct Switcher {
     /// D, the least pause before that, in seconds.
     pub delay: u32,
 }
+
+/// What a switcher's exit code says before the peer has greeted (glexec's manual), and where to look.
+const MEANINGS: [(i32, &str); 4] = [
+    (201, "the proxy is missing, expired or unfit, or the peer is not where the switcher may start it"),
+    (202, "the site's switcher is not set up, or a system call failed; see its log"),
+    (203, "not authorised, no mapping, or the mapping service is down; see its log"),
+    (126, "it could not execute the peer; can the target account reach this directory?"),
+];
 
 /// The longest wait for a switcher's end without a look at what it prints.
 const END_PAUSE: Duration = Duration::from_millis(100);
@@ -183,13 +190,10 @@ impl Running {
 
     fn refused(&self, status: ExitStatus, path: &[u8]) -> Outcome<Result<(), Failure>> {
         let meaning = match (status.code(), status.signal()) {
-            (Some(201), _) => {
-                "201: the proxy is missing, expired or unfit, or the peer is not where the switcher may start it".into()
-            }
-            (Some(202), _) => "202: the site's switcher is not set up, or a system call failed; see its log".into(),
-            (Some(203), _) => "203: not authorised, no mapping, or the mapping service is down; see its log".into(),
-            (Some(126), _) => "126: it could not execute the peer; can the target account reach this directory?".into(),
-            (Some(code), _) => format!("{code} before the peer was started"),
+            (Some(code), _) => MEANINGS
+                .iter()
+                .find(|(known, _)| *known == code)
+                .map_or_else(|| format!("{code} before the peer was started"), |(_, why)| format!("{code}: {why}")),
             (None, signal) => format!("signal {}", signal.unwrap_or(0)),
         };
         let failure = format!("the switcher {} ended with {meaning}{}", Escaped(path), self.said());

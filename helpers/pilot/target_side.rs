@@ -4,9 +4,10 @@ use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
+use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::protocol::answer::Signalled;
-use crate::protocol::connection::{Connection, quoted};
+use crate::protocol::connection::Connection;
 use crate::protocol::heard::answer::Answer;
 use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::Packet;
@@ -78,7 +79,7 @@ impl TargetSide<'_> {
         match decode(packet.bytes(), self.proof) {
             Ok(Answer::Given(answer)) => Ok(answer),
             Ok(Answer::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the target side reports: {}", quoted(text))))
+                Err(Failure::permanent(format_args!("the target side reports: {}", Escaped(text))))
             }
             Err(_) => Err(Failure::permanent("the target side answered with something else than it was asked for")),
         }

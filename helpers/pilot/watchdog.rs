@@ -5,13 +5,11 @@
 //! somebody holds meanwhile. So the process that the caller waits for touches none of them. It passes on what the worker says,
 //! ends as the worker says, and gives it up when it shows no sign of life.
 
-use crate::ground::frame;
 use crate::ground::heartbeat::{self, ALIVE, Worker};
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::ground::signals;
 use crate::ground::wait::{pause, wait_for};
+use crate::ground::{frame, limits, signals};
 use crate::sys;
 use core::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

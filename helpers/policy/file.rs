@@ -9,10 +9,10 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::fs::File;
 use std::io::Read;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-/// The directories on the way to it.
-const DIRECTORIES: [&CStr; 3] = [c"/", c"etc", c"glexec-rs"];
+/// The directories on the way to it, each by its name in the one before and by its path.
+const DIRECTORIES: [(&CStr, &str); 3] = [(c"/", "/"), (c"etc", "/etc"), (c"glexec-rs", "/etc/glexec-rs")];
 
 /// Its name in the last of them.
 const NAME: &CStr = c"policy";
@@ -47,24 +47,10 @@ pub(crate) fn read() -> Outcome<Option<Vec<u8>>> {
 /// The last directory on the way; `None` if it is not there.
 fn directory() -> Outcome<Option<OwnedFd>> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut way = Vec::new();
-    let mut here: Option<OwnedFd> = None;
-    let mut path = String::new();
-    for name in DIRECTORIES {
-        let shown = name.to_string_lossy();
-        if path.len() > 1 {
-            path.push('/');
-        }
-        path.push_str(&shown);
-        let opened = match &here {
-            Some(parent) => openat(parent, name, flags, Mode::empty()),
-            None => openat(CWD, name, flags, Mode::empty()),
-        };
-        match opened {
-            Ok(directory) => {
-                way.push((path.clone(), Metadata::of(&directory).or_fail(|| format!("cannot look at {path}"))?));
-                here = Some(directory);
-            }
+    let mut way: Vec<OwnedFd> = Vec::new();
+    for (name, path) in DIRECTORIES {
+        match openat(way.last().map_or(CWD, AsFd::as_fd), name, flags, Mode::empty()) {
+            Ok(directory) => way.push(directory),
             // Without the last one there is no policy whose way could be wrong.
             Err(Errno::NOENT) => return Ok(None),
             Err(Errno::NOTDIR | Errno::LOOP) => {
@@ -73,8 +59,10 @@ fn directory() -> Outcome<Option<OwnedFd>> {
             Err(errno) => return Err(errno).or_fail(|| format!("cannot open {path}")),
         }
     }
-    way.iter().try_for_each(|(path, found)| require_roots(path, found))?;
-    Ok(here)
+    for (directory, (_, path)) in way.iter().zip(DIRECTORIES) {
+        require_roots(path, &Metadata::of(directory).or_fail(|| format!("cannot look at {path}"))?)?;
+    }
+    Ok(way.pop())
 }
 
 fn require_roots(path: &str, found: &Metadata) -> Outcome {

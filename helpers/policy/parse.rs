@@ -3,7 +3,8 @@
 //! Lines `key = value`; blanks and tabs around both count for nothing. Empty lines and lines that begin with `#` are passed over. Every line
 //! ends with a newline, also the last one: a file that was cut off must not pass for a shorter policy.
 
-use super::settings::Policy;
+use super::settings::{Policy, View};
+use crate::confine::landlock::Part;
 use crate::copy::rules::Symlinks;
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
@@ -55,10 +56,13 @@ pub fn parse(text: &[u8]) -> Result<Policy, Refused> {
             .and_then(|at| content.split_at_checked(at))
             .map(|(key, value)| (trim(key), trim(value.get(1..).unwrap_or_default())))
             .ok_or_else(|| refuse(format!("a line is \"key = value\", this is {}", Escaped(content))))?;
-        set(&mut policy, key, value).map_err(refuse)?;
+        let (_, has_list, set) = KEYS
+            .iter()
+            .find(|(name, ..)| name.as_bytes() == key)
+            .ok_or_else(|| refuse(format!("no key is called {} (example.conf has them all)", Escaped(key))))?;
+        set(&mut policy, value).map_err(refuse)?;
         // A list has one line for each of its values, everything else has one line.
-        let identity = if LISTS.contains(&key) { (key, value) } else { (key, &b""[..]) };
-        if !seen.insert(identity) {
+        if !seen.insert((key, if *has_list { value } else { b"" })) {
             return Err(refuse(format!("this stands there twice; keep one of {}", Escaped(key))));
         }
         if seen.iter().filter(|(name, _)| *name == key).count() > limits::POLICY_LIST {
@@ -80,49 +84,50 @@ pub fn parse(text: &[u8]) -> Result<Policy, Refused> {
 
 const NO_NEW_PRIVS: &[u8] = b"job-no-new-privs";
 
-/// The keys that can stand there more than once.
-const LISTS: [&[u8]; 4] = [b"job-read", b"job-execute", b"job-write", b"secret-variable"];
+/// Takes a value of one key.
+type Set = fn(&mut Policy, &[u8]) -> Checked;
 
-fn set(policy: &mut Policy, key: &[u8], value: &[u8]) -> Checked {
-    let cleanup = &mut policy.cleanup;
-    match key {
-        b"kernel-may-lack" => return set_may_lack(policy, value),
-        NO_NEW_PRIVS => policy.job.no_new_privs = one_of(value, [("yes", true), ("no", false)])?,
-        b"job-seccomp" => policy.job.seccomp = one_of(value, [("job", true), ("none", false)])?,
-        b"job-read" => policy.job.view.get_or_insert_default().read.push(path(value)?),
-        b"job-execute" => policy.job.view.get_or_insert_default().execute.push(path(value)?),
-        b"job-write" => policy.job.view.get_or_insert_default().write.push(path(value)?),
-        b"secret-variable" => policy.secret_variables.push(variable(value)?),
-        b"cleanup-bytes" => cleanup.bytes = number(value, limits::DATA_BYTES)?,
-        b"cleanup-entries" => cleanup.entries = number(value, limits::ENTRIES)?,
-        b"cleanup-depth" => cleanup.depth = number(value, limits::DEPTH)?,
-        b"cleanup-seconds" => cleanup.time = Duration::from_secs(number(value, limits::COPY_DEADLINE.as_secs())?),
-        b"cleanup-symlinks" => {
-            cleanup.symlinks =
-                one_of(value, [("none", Symlinks::None), ("inside", Symlinks::Inside), ("all", Symlinks::All)])?;
-        }
-        _ => return Err(format!("no key is called {} (example.conf has them all)", Escaped(key))),
-    }
-    Ok(())
+/// Every key, whether it can stand there more than once, and what its value does.
+const KEYS: [(&str, bool, Set); 12] = [
+    ("kernel-may-lack", false, set_may_lack),
+    ("job-no-new-privs", false, |policy, value| {
+        one_of(value, [("yes", true), ("no", false)]).map(|held| policy.job.no_new_privs = held)
+    }),
+    ("job-seccomp", false, |policy, value| {
+        one_of(value, [("job", true), ("none", false)]).map(|held| policy.job.seccomp = held)
+    }),
+    ("job-read", true, |policy, value| path(value).map(|path| view(policy).read.push(path))),
+    ("job-execute", true, |policy, value| path(value).map(|path| view(policy).execute.push(path))),
+    ("job-write", true, |policy, value| path(value).map(|path| view(policy).write.push(path))),
+    ("secret-variable", true, |policy, value| variable(value).map(|name| policy.secret_variables.push(name))),
+    ("cleanup-bytes", false, |policy, value| {
+        number(value, limits::DATA_BYTES).map(|bytes| policy.cleanup.bytes = bytes)
+    }),
+    ("cleanup-entries", false, |policy, value| {
+        number(value, limits::ENTRIES).map(|entries| policy.cleanup.entries = entries)
+    }),
+    ("cleanup-depth", false, |policy, value| number(value, limits::DEPTH).map(|depth| policy.cleanup.depth = depth)),
+    ("cleanup-seconds", false, |policy, value| {
+        number(value, limits::COPY_DEADLINE.as_secs()).map(|time| policy.cleanup.time = Duration::from_secs(time))
+    }),
+    ("cleanup-symlinks", false, |policy, value| {
+        let choices = [("none", Symlinks::None), ("inside", Symlinks::Inside), ("all", Symlinks::All)];
+        one_of(value, choices).map(|links| policy.cleanup.symlinks = links)
+    }),
+];
+
+fn view(policy: &mut Policy) -> &mut View {
+    policy.job.view.get_or_insert_default()
 }
 
 fn set_may_lack(policy: &mut Policy, value: &[u8]) -> Checked {
-    let lack = &mut policy.may_lack;
     for name in value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|name| !name.is_empty()) {
-        let part = match name {
-            b"landlock" => &mut lack.landlock,
-            b"landlock-truncate" => &mut lack.landlock_truncate,
-            b"landlock-network" => &mut lack.landlock_network,
-            b"landlock-ioctl" => &mut lack.landlock_ioctl,
-            b"landlock-scope" => &mut lack.landlock_scope,
-            _ => {
-                return Err(format!(
-                    "it must be of landlock, landlock-truncate, landlock-network, landlock-ioctl and landlock-scope, not {}",
-                    Escaped(name)
-                ));
-            }
-        };
-        if core::mem::replace(part, true) {
+        let known = Part::ALL.iter().find(|(_, known, _)| known.as_bytes() == name);
+        let (part, ..) = known.ok_or_else(|| {
+            let names = Part::ALL.map(|(_, name, _)| name).join(", ");
+            format!("it must be of {names}, not {}", Escaped(name))
+        })?;
+        if !policy.may_lack.permit(*part) {
             return Err(format!("this name stands there twice: {}", Escaped(name)));
         }
     }
@@ -177,11 +182,12 @@ fn trim(text: &[u8]) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::super::settings::Policy;
-    use super::parse;
-    use crate::confine::landlock::MayLack;
+    use super::{KEYS, parse};
+    use crate::confine::landlock::Part;
     use crate::copy::rules::{CleanupRules, Symlinks};
     use crate::ground::limits;
     use core::time::Duration;
+    use std::collections::BTreeSet;
 
     const EXAMPLE: &str = include_str!("example.conf");
 
@@ -214,14 +220,7 @@ mod tests {
     #[test]
     fn the_example_with_every_setting_is_understood() {
         let policy = parse(uncommented().as_bytes()).unwrap();
-        let lack = MayLack {
-            landlock: true,
-            landlock_truncate: true,
-            landlock_network: true,
-            landlock_ioctl: true,
-            landlock_scope: true,
-        };
-        assert_eq!(policy.may_lack, lack);
+        assert!(Part::ALL.iter().all(|(part, ..)| policy.may_lack.permits(*part)));
         assert!(policy.job.no_new_privs && policy.job.seccomp);
         let view = policy.job.view.unwrap();
         assert!(!view.read.is_empty() && !view.execute.is_empty() && !view.write.is_empty());
@@ -237,15 +236,13 @@ mod tests {
     }
 
     #[test]
-    fn every_key_that_is_in_the_source_is_in_the_example() {
-        let source = include_str!("parse.rs");
-        let (code, _) = source.split_once("#[cfg(test)]").unwrap();
-        let arms = code.lines().filter_map(|line| line.trim().strip_prefix("b\"")?.split_once("\" =>"));
-        let keys: Vec<&str> = arms.map(|(key, _)| key).filter(|key| !key.starts_with("landlock")).collect();
-        assert_eq!(keys.len(), 11, "{keys:?}");
-        for key in keys.into_iter().chain(["job-no-new-privs"]) {
-            assert!(EXAMPLE.contains(&format!("\n#{key} = ")), "{key}");
-        }
+    fn every_key_is_in_the_example_and_the_example_has_no_other() {
+        let shown: BTreeSet<&str> = EXAMPLE
+            .lines()
+            .filter_map(|line| line.strip_prefix('#').filter(|rest| rest.starts_with(char::is_alphabetic)))
+            .filter_map(|setting| Some(setting.split_once(" = ")?.0))
+            .collect();
+        assert_eq!(shown, KEYS.iter().map(|(name, ..)| *name).collect());
     }
 
     #[test]

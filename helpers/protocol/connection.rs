@@ -6,7 +6,6 @@
 use super::packet::{Handed, PACKET_DESCRIPTORS, Packet};
 use super::socket::{offer, take, wait};
 use crate::confine::Confined;
-use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::wait::{pause, wait_for};
 use core::time::Duration;
@@ -189,11 +188,6 @@ impl AsFd for Connection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Text from the other side, fit to be shown.
-pub(crate) fn quoted(text: &[u8]) -> String {
-    Escaped(text).to_string()
 }
 
 #[cfg(test)]

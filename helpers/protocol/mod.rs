@@ -35,6 +35,7 @@ pub mod heard;
 pub mod job_channel;
 pub mod packet;
 pub mod record;
+pub mod record_writer;
 pub mod request;
 pub(crate) mod socket;
 pub mod tree;

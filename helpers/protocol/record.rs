@@ -1,6 +1,5 @@
 //! The steps of a tree on its way from one account to the other.
 
-use super::write::Writer;
 use crate::files::metadata::Time;
 use crate::files::name::Name;
 use crate::ground::limits;
@@ -111,27 +110,4 @@ pub(super) mod tag {
 impl Record<'_> {
     /// The most bytes that one record takes.
     pub const BYTES: usize = 1 + 2 + limits::NAME_BYTES + 2 + 12 + 2 + limits::INLINE_BYTES;
-
-    /// Appends the record to a packet that began with [`super::tree::RECORDS_BEGIN`].
-    pub fn encode(&self, packet: &mut Vec<u8>) {
-        let writer = Writer::behind(packet);
-        match self {
-            Record::Enter { name, mode, mtime } => {
-                writer.byte(tag::ENTER).name(*name).number(mode.to_le_bytes()).time(*mtime)
-            }
-            Record::Leave => writer.byte(tag::LEAVE),
-            Record::File { name } => writer.byte(tag::FILE).name(*name),
-            Record::Small { name, mode, mtime, content } => {
-                writer.byte(tag::SMALL).name(*name).number(mode.to_le_bytes()).time(*mtime).text(content)
-            }
-            Record::Symlink { name, target, mtime } => writer.byte(tag::SYMLINK).name(*name).text(target).time(*mtime),
-            Record::LeftOut { name, reason } => {
-                let code = Reason::ALL.iter().find(|(_, known)| known == reason).map_or(0, |(code, _)| *code);
-                writer.byte(tag::LEFT_OUT).name(*name).byte(code)
-            }
-            Record::End { entries, mode, mtime } => {
-                writer.byte(tag::END).number(entries.to_le_bytes()).number(mode.to_le_bytes()).time(*mtime)
-            }
-        };
-    }
 }

@@ -5,10 +5,9 @@
 
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
-use crate::ground::frame;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::ground::signals;
+use crate::ground::{frame, signals};
 use crate::policy;
 use crate::protocol::answer::Failed;
 use crate::protocol::connection::Connection;

@@ -15,12 +15,6 @@ use core::fmt::{self, Display, Formatter};
 pub struct Status {
     /// The letter of the first thread's state: `R` running, `T` stopped, `Z` ended but not reaped, …
     pub state: u8,
-    /// The real user id.
-    pub real_uid: u32,
-    /// The effective user id.
-    pub effective_uid: u32,
-    /// The saved user id.
-    pub saved_uid: u32,
     /// Whether nothing that it executes can gain privileges.
     pub no_new_privs: bool,
     /// How many seccomp filters it carries.
@@ -71,15 +65,8 @@ impl Status {
             [letter, b' ', ..] if letter.is_ascii_alphabetic() => *letter,
             _ => return Err(Unreadable::Field("State")),
         };
-        let uids: Option<Vec<u32>> = field("Uid")?.split(|byte| *byte == b'\t').map(decimal).collect();
-        let Some([real_uid, effective_uid, saved_uid, _]) = uids.as_deref() else {
-            return Err(Unreadable::Field("Uid"));
-        };
         Ok(Status {
             state,
-            real_uid: *real_uid,
-            effective_uid: *effective_uid,
-            saved_uid: *saved_uid,
             no_new_privs: match number("NoNewPrivs")? {
                 0 => false,
                 1 => true,
@@ -118,8 +105,7 @@ mod tests {
         Status::parse(text, &Confined::assumed())
     }
 
-    const EXPECTED: Status =
-        Status { state: b'S', real_uid: 1, effective_uid: 2, saved_uid: 3, no_new_privs: true, seccomp_filters: 7 };
+    const EXPECTED: Status = Status { state: b'S', no_new_privs: true, seccomp_filters: 7 };
 
     #[test]
     fn the_fields_are_found() {
@@ -129,7 +115,6 @@ mod tests {
     #[test]
     fn the_kernels_own_text_is_understood() {
         let own = parse(&std::fs::read("/proc/self/status").unwrap()).unwrap();
-        assert_eq!(own.effective_uid, rustix::process::geteuid().as_raw());
         assert!(matches!(own.state, b'R' | b'S'));
     }
 
@@ -156,9 +141,6 @@ mod tests {
             ("filters:\t7", "filters: 7", "Seccomp_filters"),
             ("NoNewPrivs:\t1", "NoNewPrivs:\t2", "NoNewPrivs"),
             ("NoNewPrivs:\t1", "NoNewPrivs:\t1\nNoNewPrivs:\t1", "NoNewPrivs"),
-            ("1\t2\t3\t4", "1\t2\t3", "Uid"),
-            ("1\t2\t3\t4", "1\t2\t3\t4\t5", "Uid"),
-            ("1\t2\t3\t4", "1\t-2\t3\t4", "Uid"),
             ("S (sleeping)", "", "State"),
             ("S (sleeping)", "sleeping", "State"),
         ] {

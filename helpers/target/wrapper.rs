@@ -6,11 +6,10 @@
 use crate::files::metadata::Metadata;
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
-use crate::ground::frame;
-use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::{Program, exit_code};
 use crate::ground::terminal::drop_terminal;
+use crate::ground::{frame, limits};
 use crate::policy::{self, Policy};
 use crate::sys::exec::{Environment, exec};
 use crate::target::channel::{Channel, Trouble};

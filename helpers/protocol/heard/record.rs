@@ -75,6 +75,7 @@ mod tests {
     use crate::files::name::Name;
     use crate::ground::limits;
     use crate::protocol::record::{Reason, Record};
+    use crate::protocol::record_writer::encode;
 
     fn name(text: &[u8]) -> Name<'_> {
         Name::new(text).unwrap()
@@ -107,7 +108,7 @@ mod tests {
         let mut packet = Vec::new();
         for record in records() {
             let before = packet.len();
-            record.encode(&mut packet);
+            encode(&record, &mut packet);
             assert!(packet.len() - before <= Record::BYTES);
         }
         assert_eq!(read(&packet).collect::<Result<Vec<_>, _>>().unwrap(), records());
@@ -131,7 +132,7 @@ mod tests {
             ),
         ] {
             let mut packet = Vec::new();
-            record.encode(&mut packet);
+            encode(&record, &mut packet);
             assert_eq!(packet, bytes, "{record:?}");
         }
     }
@@ -140,7 +141,7 @@ mod tests {
     fn every_cut_record_is_refused() {
         for record in records() {
             let mut packet = Vec::new();
-            record.encode(&mut packet);
+            encode(&record, &mut packet);
             for cut in (1..packet.len()).filter(|cut| *cut < 400 || cut % 997 == 0 || cut + 1 == packet.len()) {
                 assert!(read(&packet[..cut]).any(|r| r.is_err()), "{record:?} cut at {cut}");
             }
@@ -158,20 +159,20 @@ mod tests {
         }
         let link = |target: &'static [u8]| {
             let mut packet = Vec::new();
-            Record::Symlink { name: name(b"l"), target, mtime: TIME }.encode(&mut packet);
+            encode(&Record::Symlink { name: name(b"l"), target, mtime: TIME }, &mut packet);
             packet
         };
         assert!(!refused(&link(b"t")));
         assert!(refused(&link(b"")) && refused(&link(b"a\0b")) && refused(&link(&[b'x'; limits::LINK_BYTES + 1])));
         let small = |count: usize| {
             let mut packet = Vec::new();
-            Record::Small { name: name(b"s"), mode: 0, mtime: TIME, content: &vec![1; count] }.encode(&mut packet);
+            encode(&Record::Small { name: name(b"s"), mode: 0, mtime: TIME, content: &vec![1; count] }, &mut packet);
             packet
         };
         assert!(!refused(&small(limits::INLINE_BYTES)) && refused(&small(limits::INLINE_BYTES + 1)));
         let enter = |mode, nanoseconds| {
             let mut packet = Vec::new();
-            Record::Enter { name: name(b"d"), mode, mtime: Time { seconds: 0, nanoseconds } }.encode(&mut packet);
+            encode(&Record::Enter { name: name(b"d"), mode, mtime: Time { seconds: 0, nanoseconds } }, &mut packet);
             packet
         };
         assert!(!refused(&enter(0o7777, 999_999_999)));
