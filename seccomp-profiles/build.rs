@@ -1,5 +1,5 @@
-//! Compiles the profiles of this folder into BPF, for every architecture, and hands those of the target's to the helpers. Anything that
-//! is wrong with one stops the build.
+//! Compiles the profiles of this folder into BPF, for every architecture, and hands those of the target's to the
+//! helpers. Anything that is wrong with one stops the build.
 
 mod profile;
 
@@ -38,7 +38,8 @@ fn main() {
             "cargo::warning=the seccomp profiles are those of programs with musl; built for another C library they will be killed"
         );
     }
-    // The programs abort and never unwind: an index of how to would only make them larger. (The tests, which do, are linked with it.)
+    // The programs abort and never unwind: an index of how to would only make them larger. (The tests, which do, are
+    // linked with it.)
     println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
     let mut source = String::new();
     let mut used = BTreeSet::new();
@@ -83,7 +84,8 @@ fn compile(profile: &Checked, architecture: &str) -> Result<Vec<(u16, u8, u8, u3
         compile_from_json(profile.plain(architecture).as_bytes(), target).map_err(|error| error.to_string())?;
     let program: BpfProgram = programs.remove(&profile.name).ok_or("it was compiled into nothing")?;
     let compiled = program.iter().map(|step| (step.code, step.jt, step.jf, step.k));
-    // The same kernel functions have other numbers in the x32 convention. An allow-list does not know them; a deny-list has to.
+    // The same kernel functions have other numbers in the x32 convention. An allow-list does not know them; a
+    // deny-list has to.
     let without_x32 = [(LOAD, 0, 0, 0), (JUMP_IF_SET, 0, 1, X32), (RETURN, 0, 0, NO_SUCH_CALL)];
     if architecture == "x86_64" && !profile.is_allow_list {
         Ok(without_x32.into_iter().chain(compiled).collect())

@@ -1,9 +1,10 @@
-//! The format of the profiles, and the rules that a profile has to keep: read at build time, by the tests and by the audit tool.
+//! The format of the profiles, and the rules that a profile has to keep: read at build time, by the tests and by the
+//! audit tool.
 //!
-//! A profile is a file in seccompiler's JSON with one filter, named as the file is. Beyond that format, an element of the list may be
-//! `{"include": "NAME"}`, which stands for the rules of `shared/NAME.json`, and a rule may say `"only"`
-//! (`x86_64` or `aarch64`)
-//! where the other architecture has no such call. What the C library calls by itself is what musl calls.
+//! A profile is a file in seccompiler's JSON with one filter, named as the file is. Beyond that format, an element of
+//! the list may be `{"include": "NAME"}`, which stands for the rules of `shared/NAME.json`, and a rule may say
+//! `"only"` (`x86_64` or `aarch64`) where the other architecture has no such call. What the C library calls by itself
+//! is what musl calls.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -15,8 +16,8 @@ pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 /// The fragment that lets a Rust program end by panic: an allow-list without it would hide why a program died.
 const PANIC_PATH: &str = "panic";
 
-/// Calls that need a word on why they are in a list: they start or change processes, reach other ones or the network, or open more of
-/// the kernel.
+/// Calls that need a word on why they are in a list: they start or change processes, reach other ones or the network,
+/// or open more of the kernel.
 const DANGEROUS: [&str; 62] = [
     "accept",
     "accept4",

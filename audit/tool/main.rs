@@ -6,7 +6,8 @@
 //! - `check` fails when the sources are against one of their goals (`plan.rs`), or when the committed report differs
 //!   from what `report` would write in anything but sizes.
 //! - `goals` prints what the sources measure and what is against their goals; nothing has to be built for it.
-//! - `reach` prints what there is to read for a review of one program, a file of `helpers/bin`: its modules and their lines.
+//! - `reach` prints what there is to read for a review of one program, a file of `helpers/bin`: its modules and their
+//!   lines.
 //! - `trace` runs the test suite against the release programs under strace, as root, and writes
 //!   `audit/seen-syscalls.txt`.
 

@@ -66,7 +66,8 @@ const fn folder(name: &'static str, what: &'static str, trust: Trust, uses: &'st
 /// How many lines of code a program may reach.
 pub const MOST_REACHED: usize = 4_000;
 
-/// The programs that every job goes through reach less: one starts the switcher, one is a switcher, one becomes the job.
+/// The programs that every job goes through reach less: one starts the switcher, one is a switcher, one becomes the
+/// job.
 pub const MOST_REACHED_BY: [(&str, usize); 3] = [("run", 2_000), ("job_wrapper", 2_000), ("glexec_rootless", 2_000)];
 
 /// How many lines of all kinds a file may have.

@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 /// The test programs whose processes are looked at. Those that trace themselves cannot be traced.
 const TESTS: [&str; 2] = ["contract", "attacks"];
 
-/// What is left out of them: too slow under strace to be worth it, where nothing is done that others do not do, or not a
-/// helper's; and what is no test but a program that tests start.
+/// What is left out of them: too slow under strace to be worth it, where nothing is done that others do not do, or
+/// not a helper's; and what is no test but a program that tests start.
 const SKIPPED: [&str; 5] = ["acts_as_", "c8_", "wrapper::", "trees::", "setup::s8_"];
 
 /// Traces all tests and writes the file. A test that fails only because it was slow is no reason to fail: what was seen

@@ -5,8 +5,8 @@
 //! - A single quote anywhere begins a quoted part, which ends at the next single quote that is not doubled; a doubled
 //!   one stands for one. Quoted and plain parts that touch are one entry; `''` alone is an empty one. No other byte is
 //!   special.
-//! - An entry is split at its first `=`. Without one it is an error, unless it has `$$` in it: then it is kept as it is.
-//!   An empty name is an error, and so is an empty entry. An error refuses everything; a quote that is not closed
+//! - An entry is split at its first `=`. Without one it is an error, unless it has `$$` in it: then it is kept as it
+//!   is. An empty name is an error, and so is an empty entry. An error refuses everything; a quote that is not closed
 //!   outweighs the others.
 //! - A value of the bytes 1 to 6 means no value.
 //! - The buffer ends with its only NUL.

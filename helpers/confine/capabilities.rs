@@ -7,7 +7,8 @@ use rustix::thread::{
     clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
 
-/// Root's id means nothing any more, no `set*id` call and no execution brings anything back, and none of that can be undone.
+/// Root's id means nothing any more, no `set*id` call and no execution brings anything back, and none of that can be
+/// undone.
 const LOCKED: CapabilitiesSecureBits = CapabilitiesSecureBits::NO_ROOT
     .union(CapabilitiesSecureBits::NO_ROOT_LOCKED)
     .union(CapabilitiesSecureBits::NO_SETUID_FIXUP)
@@ -24,8 +25,9 @@ const NONE: CapabilitySets = CapabilitySets {
 
 /// Empties all sets and reads them back.
 ///
-/// Only a process with `CAP_SETPCAP` may change its bounding set and securebits. Every other one keeps a bounding set that means nothing:
-/// with no capability and no_new_privs, which are taken on in any case, nothing can be had out of it.
+/// Only a process with `CAP_SETPCAP` may change its bounding set and securebits. Every other one keeps a bounding set
+/// that means nothing: with no capability and no_new_privs, which are taken on in any case, nothing can be had out of
+/// it.
 ///
 /// # Errors
 /// When the kernel refuses one of them, or one is not empty afterwards.

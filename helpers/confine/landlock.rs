@@ -7,8 +7,9 @@ use landlock::{
 };
 use std::os::fd::BorrowedFd;
 
-/// The Landlock ABI whose rights and scopes are all required: file system rights with truncation and device ioctls, TCP, and the scopes
-/// of signals and abstract sockets (Linux 6.12). Fixed, so that a domain means the same on every newer kernel.
+/// The Landlock ABI whose rights and scopes are all required: file system rights with truncation and device ioctls,
+/// TCP, and the scopes of signals and abstract sockets (Linux 6.12). Fixed, so that a domain means the same on every
+/// newer kernel.
 pub(crate) const REQUIRED: ABI = ABI::V6;
 
 /// The oldest ABI that is of any use: with the one before it nothing can be moved between directories (Linux 5.19).

@@ -1,9 +1,9 @@
 //! Confinement of the helpers themselves, taken on before the other side's first byte is parsed.
 //!
-//! Four layers, all for good: no capabilities, a Landlock domain (which objects), no_new_privs, and a seccomp profile (which calls). The
-//! programs that become something else (`condor_glexec_run` the switcher, `condor_glexec_job_wrapper` the job) or start
-//! a switcher again and again (`condor_glexec_job`) cannot take them on: no_new_privs would disarm a setuid switcher, and the job would inherit
-//! all of it.
+//! Four layers, all for good: no capabilities, a Landlock domain (which objects), no_new_privs, and a seccomp profile
+//! (which calls). The programs that become something else (`condor_glexec_run` the switcher,
+//! `condor_glexec_job_wrapper` the job) or start a switcher again and again (`condor_glexec_job`) cannot take them
+//! on: no_new_privs would disarm a setuid switcher, and the job would inherit all of it.
 
 #![forbid(unsafe_code)]
 
@@ -23,16 +23,19 @@ pub struct Confined(());
 
 #[cfg(any(test, fuzzing))]
 impl Confined {
-    /// No proof at all, for unit tests and fuzzers: one in a domain could not write down what it finds. No other build has such a function.
+    /// No proof at all, for unit tests and fuzzers: one in a domain could not write down what it finds. No other
+    /// build has such a function.
     pub fn assumed() -> Self {
         Confined(())
     }
 }
 
-/// Takes on everything that the side asks for and reads back that it holds: nothing of any file system but the grants, no TCP,
-/// no abstract sockets, no signal to anything outside unless that is its work, and no system call but its profile's.
+/// Takes on everything that the side asks for and reads back that it holds: nothing of any file system but the
+/// grants, no TCP, no abstract sockets, no signal to anything outside unless that is its work, and no system call but
+/// its profile's.
 ///
-/// The process must have one thread: the profile and the domain hold for the calling thread and those that come from it.
+/// The process must have one thread: the profile and the domain hold for the calling thread and those that come from
+/// it.
 ///
 /// # Errors
 /// When the kernel lacks a part that `may_lack` does not name, or does not enforce everything else.

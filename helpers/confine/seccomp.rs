@@ -18,7 +18,8 @@ impl Profile {
 /// How many filters a confined helper has put on itself: its one profile.
 pub(crate) const OWN_FILTERS: u32 = 1;
 
-/// The filters that `glexec_rootless` puts on a job, in this order. How many they are is also a mark: see `target::job_mark`.
+/// The filters that `glexec_rootless` puts on a job, in this order. How many they are is also a mark: see
+/// `target::job_mark`.
 pub(crate) const ROOTLESS_FILTERS: [Profile; 2] = [ROOTLESS_JOB, ROOTLESS_JOB_ABSENT];
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));

@@ -42,7 +42,8 @@ pub fn removing() -> BitFlags<AccessFs> {
     reading() | AccessFs::RemoveDir | AccessFs::RemoveFile
 }
 
-/// To make directories, files and links of a tree, and to remove them again. No devices, FIFOs or sockets, nothing is executed.
+/// To make directories, files and links of a tree, and to remove them again. No devices, FIFOs or sockets, nothing is
+/// executed.
 pub fn filling() -> BitFlags<AccessFs> {
     removing()
         | AccessFs::MakeDir

@@ -38,7 +38,8 @@ pub struct Metadata {
     pub mtime: Time,
 }
 
-/// Never wait for a file server: the descriptor may be of a file system that the job runs itself (FUSE), which could simply not answer.
+/// Never wait for a file server: the descriptor may be of a file system that the job runs itself (FUSE), which could
+/// simply not answer.
 const FLAGS: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_DONT_SYNC).union(AtFlags::NO_AUTOMOUNT);
 
 impl Metadata {

@@ -28,12 +28,12 @@ pub fn split(path: &[u8]) -> Outcome<(Vec<u8>, Component)> {
     Ok((parent.to_vec(), name))
 }
 
-/// Opens the directory at an absolute path, as a handle for names only, refusing a path in which an account other than root and
-/// those in `trusted` could swap a component while or after we walk it.
+/// Opens the directory at an absolute path, as a handle for names only, refusing a path in which an account other
+/// than root and those in `trusted` could swap a component while or after we walk it.
 ///
-/// Every directory on the way must belong to root or a trusted account and be closed to writes by group and others, or be sticky (then the
-/// component in it must belong to root or a trusted account as well). Symbolic links are followed under the same rule. The last
-/// directory itself is held to it, too.
+/// Every directory on the way must belong to root or a trusted account and be closed to writes by group and others,
+/// or be sticky (then the component in it must belong to root or a trusted account as well). Symbolic links are
+/// followed under the same rule. The last directory itself is held to it, too.
 ///
 /// # Errors
 /// Names the directory, the reason and the remedy.

@@ -2,12 +2,12 @@
 
 use crate::confine::Confined;
 
-/// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them at least one
-/// certificate and one private key, and nothing but Base64 in them.
+/// Whether `pem` is a whole proxy credential as far as its form tells: PEM blocks that are all complete, among them
+/// at least one certificate and one private key, and nothing but Base64 in them.
 ///
 /// Nothing is verified; the switcher does that. A file that was cut off or is empty would kill the job, though
-/// (HTCondor's delegation can deliver one): a cut lies inside a block, whose end is missing then, or between blocks, where it cannot be
-/// seen by anybody.
+/// (HTCondor's delegation can deliver one): a cut lies inside a block, whose end is missing then, or between blocks,
+/// where it cannot be seen by anybody.
 pub fn is_whole(pem: &[u8], _: &Confined) -> bool {
     let (mut certificates, mut keys) = (0_u32, 0_u32);
     let mut open: Option<Block<'_>> = None;

@@ -7,8 +7,9 @@ use crate::ground::outcome::{Failure, OrFail, Outcome};
 use rustix::fs::{FileType, Mode, OFlags, chmod, openat};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that it can only be
-/// ours: a regular file of this account with one name, not open to group or others, 1 byte to [`limits::PROXY_BYTES`] long.
+/// Opens the proxy `name` in `directory` for reading, without following a link or waiting for a FIFO, and checks that
+/// it can only be ours: a regular file of this account with one name, not open to group or others, 1 byte to
+/// [`limits::PROXY_BYTES`] long.
 ///
 /// # Errors
 /// Says which of these does not hold.
@@ -35,13 +36,13 @@ pub fn open(directory: BorrowedFd<'_>, name: &Component) -> Outcome<OwnedFd> {
     Err(Failure::permanent(format_args!("the proxy {name} {complaint}")))
 }
 
-/// Gives the proxy `name` in `directory` mode 0600 again if it is a regular file of this account with one name and its mode is why [`open`]
-/// would refuse it. Under a switcher that stays in one account the job can take the mode away, and must not keep itself from being
-/// ended so. What cannot be repaired is left for [`open`] to refuse.
+/// Gives the proxy `name` in `directory` mode 0600 again if it is a regular file of this account with one name and
+/// its mode is why [`open`] would refuse it. Under a switcher that stays in one account the job can take the mode
+/// away, and must not keep itself from being ended so. What cannot be repaired is left for [`open`] to refuse.
 ///
-/// Only for those who end a job (kill, cleanup): they give the content to nobody. Whoever could change it meanwhile could at most have
-/// the switch go to another account; that one's peer can signal its own processes only and takes no sandbox but its own, and is
-/// believed no more than any.
+/// Only for those who end a job (kill, cleanup): they give the content to nobody. Whoever could change it meanwhile
+/// could at most have the switch go to another account; that one's peer can signal its own processes only and takes
+/// no sandbox but its own, and is believed no more than any.
 pub(crate) fn close_to_others(directory: BorrowedFd<'_>, name: &Component) {
     let handle = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(file) = openat(directory, name.c_str(), handle, Mode::empty()) else { return };

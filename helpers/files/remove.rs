@@ -143,8 +143,8 @@ pub(crate) fn remove_directory(parent: BorrowedFd<'_>, name: &CStr, _: &Confined
 
 /// As [`remove_directory`], in a process that is **not confined** yet.
 ///
-/// Only for what this very account has left half-made, where the next attempt has to begin before it knows what it may be confined to.
-/// Names are acted on by descriptor, one at a time, and nothing is read of what they hold.
+/// Only for what this very account has left half-made, where the next attempt has to begin before it knows what it
+/// may be confined to. Names are acted on by descriptor, one at a time, and nothing is read of what they hold.
 ///
 /// # Errors
 /// As [`remove_contents`].

@@ -14,11 +14,12 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
 pub(crate) const PARKED_SUFFIX: &[u8] = b".condor";
 
-/// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may be removed.
+/// The name under which a new proxy waits in a sandbox until it is whole. What an interrupted helper left there may
+/// be removed.
 pub(crate) const STAGED_NAME: &CStr = c".glexec-new-proxy";
 
-/// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit, which means nothing
-/// to the directory's owner, and which no sandbox keeps.
+/// Marks a directory that is not in the sandbox's place yet, as what an interrupted setup may leave: the sticky bit,
+/// which means nothing to the directory's owner, and which no sandbox keeps.
 pub(crate) const UNFINISHED: u16 = 0o1000;
 
 /// The names of one sandbox in its parent directory.

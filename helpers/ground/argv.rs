@@ -69,7 +69,8 @@ impl Arguments {
     /// An absolute path without NUL (argv cannot hold one).
     ///
     /// # Errors
-    /// Usage, when there is none, it does not start with `/`, or it is longer than the kernel takes ([`limits::PATH_BYTES`]).
+    /// Usage, when there is none, it does not start with `/`, or it is longer than the kernel takes
+    /// ([`limits::PATH_BYTES`]).
     pub(crate) fn take_absolute(&mut self, name: &str) -> Outcome<Vec<u8>> {
         absolute(name, self.take(name)?)
     }

@@ -5,8 +5,8 @@ use core::fmt::{self, Display, Formatter, Write};
 /// Shows bytes from outside as one line of printable ASCII, at most [`Escaped::LIMIT`] input bytes of them.
 ///
 /// Printable ASCII stands for itself except the backslash and the quotation mark; everything else (control bytes,
-/// escape sequences, invalid or valid UTF-8) is shown as `\xNN`. What is cut off is replaced by `...`. The text stands between
-/// quotation marks, so that blanks at its ends can be seen.
+/// escape sequences, invalid or valid UTF-8) is shown as `\xNN`. What is cut off is replaced by `...`. The text
+/// stands between quotation marks, so that blanks at its ends can be seen.
 pub struct Escaped<'a>(pub &'a [u8]);
 
 impl Escaped<'_> {

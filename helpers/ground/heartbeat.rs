@@ -1,7 +1,7 @@
 //! The sign of life that a working process gives to the one that waits for it.
 //!
-//! One value for the whole process: whatever loop runs, deep down in whichever module, shows that it goes on. Who listens is
-//! `pilot::watchdog`; in every other process nobody does, and a beat is nothing.
+//! One value for the whole process: whatever loop runs, deep down in whichever module, shows that it goes on. Who
+//! listens is `pilot::watchdog`; in every other process nobody does, and a beat is nothing.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use std::io::IsTerminal;
@@ -28,7 +28,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// A worker that is heard through `watchdog`, the writing end of a pipe. Whether a person reads standard error is asked now.
+    /// A worker that is heard through `watchdog`, the writing end of a pipe. Whether a person reads standard error is
+    /// asked now.
     pub(crate) fn new(watchdog: OwnedFd) -> Self {
         Worker { watchdog, is_watched: is_watched(), begun: Instant::now(), next_sign: AtomicU64::new(0) }
     }
@@ -39,7 +40,8 @@ impl Worker {
     }
 }
 
-/// Shows the watchdog, if this process is a worker, that the work goes on. Costs a look at the clock, so that every loop can do it.
+/// Shows the watchdog, if this process is a worker, that the work goes on. Costs a look at the clock, so that every
+/// loop can do it.
 ///
 /// Whoever does not for [`crate::ground::limits::STUCK_DEADLINE`] is given up.
 pub(crate) fn beat() {

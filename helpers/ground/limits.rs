@@ -16,8 +16,8 @@ pub const INLINE_BYTES: usize = 16 * 1024;
 
 /// The deepest directory below a sandbox that is copied; a directory in the sandbox itself has depth 1.
 ///
-/// The kernel checks a confined process's every access against all directories above (Landlock), so that a tree takes time in
-/// proportion to the square of its depth: seconds at this one.
+/// The kernel checks a confined process's every access against all directories above (Landlock), so that a tree takes
+/// time in proportion to the square of its depth: seconds at this one.
 pub const DEPTH: usize = 4096;
 
 /// The deepest directory that is removed: a tree that arrives lies one level below its staging directory.
@@ -44,12 +44,12 @@ pub const GREETING_DEADLINE: Duration = Duration::from_secs(60);
 /// How long the other side of a copy may be silent before it is given up.
 pub const SILENCE_DEADLINE: Duration = Duration::from_secs(120);
 
-/// How long a process may keep others from opening files by leases (`fcntl(2)`, F_SETLEASE), in one copy. The kernel takes a lease away after
-/// 45 seconds (`/proc/sys/fs/lease-break-time`); shorter than [`SILENCE_DEADLINE`].
+/// How long a process may keep others from opening files by leases (`fcntl(2)`, F_SETLEASE), in one copy. The kernel
+/// takes a lease away after 45 seconds (`/proc/sys/fs/lease-break-time`); shorter than [`SILENCE_DEADLINE`].
 pub(crate) const LEASE_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a helper may be without a sign of life, and how long one system call of a receiver may take, whole seconds; longer than
-/// [`SILENCE_DEADLINE`], which covers mere waiting.
+/// How long a helper may be without a sign of life, and how long one system call of a receiver may take, whole
+/// seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
 pub const STUCK_DEADLINE: Duration = Duration::from_secs(180);
 
 /// How long a worker that has done its work may take to end before its attendant ends without it.
@@ -79,7 +79,8 @@ pub(crate) const RETRY_DELAY_MOST: Duration = Duration::from_secs(600);
 /// The largest process id of any Linux kernel (`PID_MAX_LIMIT`).
 pub(crate) const PID_MAX: u32 = 4_194_304;
 
-/// The longest `/proc/<pid>/status`, in bytes. It has about 1,500, and 11 more for each supplementary group at the most.
+/// The longest `/proc/<pid>/status`, in bytes. It has about 1,500, and 11 more for each supplementary group at the
+/// most.
 pub(crate) const STATUS_BYTES: usize = 64 * 1024;
 
 /// How much of `/etc/passwd` is searched for an account, in bytes.
@@ -116,8 +117,8 @@ pub(crate) const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
 /// How many looks at `/proc` in a row must find nobody of a family: one alone can miss who forks and ends in a loop.
 pub(crate) const FAMILY_EMPTY_LOOKS: u32 = 3;
 
-/// The most ancestors between a process and one that was seen already, in one look at `/proc`. There are more than a few
-/// only where the numbers of processes have started again from the beginning.
+/// The most ancestors between a process and one that was seen already, in one look at `/proc`. There are more than a
+/// few only where the numbers of processes have started again from the beginning.
 pub(crate) const FAMILY_WAY: usize = 4096;
 
 /// The least and the most time between two looks at processes that were sent SIGKILL.
@@ -134,7 +135,8 @@ pub(crate) const INPUTS: usize = 10_000;
 /// The longest time limit and grace period of `condor_glexec_job`, in seconds (about 31 years).
 pub const JOB_SECONDS: u32 = 1_000_000_000;
 
-/// How many of the processes that its account may have a job under `condor_glexec_job` cannot use: room for the helpers that end it.
+/// How many of the processes that its account may have a job under `condor_glexec_job` cannot use: room for the
+/// helpers that end it.
 pub(crate) const PROCESSES_KEPT: u64 = 16;
 
 /// The least limit of processes of which that many are kept; a job needs some, too.

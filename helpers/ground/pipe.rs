@@ -33,7 +33,8 @@ impl Reader {
         self.pipe.as_ref().map(|pipe| (pipe.as_fd(), PollFlags::IN))
     }
 
-    /// Reads what is there, a bounded part at a time: whoever prints without end must not keep us from looking at the clock.
+    /// Reads what is there, a bounded part at a time: whoever prints without end must not keep us from looking at the
+    /// clock.
     pub fn read(&mut self) {
         let mut piece = [0_u8; 4096];
         for _ in 0..PIECES {

@@ -53,7 +53,8 @@ pub(crate) const fn exit_code(program: Program, kind: Kind) -> u8 {
         (Program::Rootless, _) => 201,
         (Program::Setup | Program::Kill, Kind::Permanent) => 2,
         (Program::Setup | Program::Kill, Kind::RetriesExhausted) => 3,
-        // The exit status of `condor_glexec_job` is the job's; env(1), timeout(1) and docker use 125 for "could not run it".
+        // The exit status of `condor_glexec_job` is the job's; env(1), timeout(1) and docker use 125 for "could not
+        // run it".
         (Program::Job, Kind::Usage) => 1,
         (Program::Job, _) => 125,
         _ => 1,

@@ -46,7 +46,8 @@ enum State {
     Leftover,
     /// The job's sandbox is there to be taken back.
     WithTarget,
-    /// The job's sandbox has gone, and if there is something at its name, it is no directory; the pilot's own one is still parked.
+    /// The job's sandbox has gone, and if there is something at its name, it is no directory; the pilot's own one is
+    /// still parked.
     Missing,
 }
 

@@ -14,7 +14,8 @@ mod variable {
 
 /// The environment of a switcher, built from nothing.
 ///
-/// `GLEXEC_TARGET_PROXY=/dev/null`: the sandbox holds the job's copy already, and glexec's own would stay in `/tmp` for ever.
+/// `GLEXEC_TARGET_PROXY=/dev/null`: the sandbox holds the job's copy already, and glexec's own would stay in `/tmp`
+/// for ever.
 pub(crate) fn environment(proxy: &[u8]) -> Vec<(OsString, OsString)> {
     let proxy = OsString::from_vec(proxy.to_vec());
     let own = [

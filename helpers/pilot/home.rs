@@ -1,4 +1,5 @@
-//! The pilot's own directory of one sandbox: opened once, named by whichever of its two names it has, held against other helpers.
+//! The pilot's own directory of one sandbox: opened once, named by whichever of its two names it has, held against
+//! other helpers.
 
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
@@ -49,8 +50,8 @@ impl Home {
 
     /// Keeps other helpers of the pilot away from this sandbox as long as the result is open.
     ///
-    /// What is locked is the proxy. Whoever can open a file can lock it: the directory is open to all, the proxy to nobody else.
-    /// Only where there is none, and so nothing to do but to bring one, the directory is locked.
+    /// What is locked is the proxy. Whoever can open a file can lock it: the directory is open to all, the proxy to
+    /// nobody else. Only where there is none, and so nothing to do but to bring one, the directory is locked.
     ///
     /// # Errors
     /// When another one is at work, or was until now and has put a new proxy in the place of the one that was locked.

@@ -1,4 +1,5 @@
-//! A private place inside the pilot's directory where a tree arrives, and its move into that directory once it is whole.
+//! A private place inside the pilot's directory where a tree arrives, and its move into that directory once it is
+//! whole.
 
 use crate::confine::Confined;
 use crate::files::component::Component;
@@ -36,8 +37,8 @@ pub struct Staging<'d> {
 
 /// Removes what interrupted helpers left in the pilot's own directory.
 ///
-/// A file of the job's could have such a name, too, if an earlier call was interrupted while it moved in; but then the job's
-/// sandbox is still whole, and it comes again.
+/// A file of the job's could have such a name, too, if an earlier call was interrupted while it moved in; but then
+/// the job's sandbox is still whole, and it comes again.
 ///
 /// # Errors
 /// When something cannot be removed.
@@ -83,10 +84,11 @@ impl<'d> Staging<'d> {
         &self.tree
     }
 
-    /// Puts the tree's entries in the place of all that is in the pilot's directory but its proxy, and removes the rest.
+    /// Puts the tree's entries in the place of all that is in the pilot's directory but its proxy, and removes the
+    /// rest.
     ///
-    /// What was there has come back before, in a call that was interrupted, and the job may have removed it since; or setup could not remove
-    /// it, and it can be moved no more than removed.
+    /// What was there has come back before, in a call that was interrupted, and the job may have removed it since; or
+    /// setup could not remove it, and it can be moved no more than removed.
     ///
     /// # Errors
     /// The kernel's; then a part of the tree, or what it replaced, may still be in the staging directory.
@@ -123,7 +125,8 @@ impl Drop for Staging<'_> {
     }
 }
 
-/// Calls `act` for every entry. As long as it says that it took entries away the listing may have missed some, and begins anew.
+/// Calls `act` for every entry. As long as it says that it took entries away the listing may have missed some, and
+/// begins anew.
 fn for_each_entry(directory: BorrowedFd<'_>, mut act: impl FnMut(&CStr) -> Result<bool, Errno>) -> Result<(), Errno> {
     loop {
         seek(directory, SeekFrom::Start(0))?;

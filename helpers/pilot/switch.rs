@@ -27,8 +27,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-/// The switcher's "refused by configuration or a failed system call" and "not authorised": both may pass (a mapping service that is
-/// down), and are the only ones that are tried again.
+/// The switcher's "refused by configuration or a failed system call" and "not authorised": both may pass (a mapping
+/// service that is down), and are the only ones that are tried again.
 const TRANSIENT: [i32; 2] = [202, 203];
 
 /// The switcher as helpers are told of it: G, R and D.
@@ -70,8 +70,8 @@ impl Switcher {
     /// Starts the switcher with the proxy at this absolute path, until the peer greets.
     ///
     /// # Errors
-    /// [`Kind::RetriesExhausted`] when it answered 202 or 203 once more than R times; permanent for everything else, with what
-    /// the switcher printed.
+    /// [`Kind::RetriesExhausted`] when it answered 202 or 203 once more than R times; permanent for everything else,
+    /// with what the switcher printed.
     pub(crate) fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
         let peer = beside_self(Program::Peer)?;
         leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
@@ -228,11 +228,12 @@ impl Running {
 }
 
 impl Switched {
-    /// Takes on the confinement of `side` with these grants, lets `work` speak with the target side, and ends the conversation.
+    /// Takes on the confinement of `side` with these grants, lets `work` speak with the target side, and ends the
+    /// conversation.
     ///
     /// # Errors
-    /// The confinement's, and those of `work`. After a failure the target side can undo its part before; and if a signal ended it,
-    /// the failure says so.
+    /// The confinement's, and those of `work`. After a failure the target side can undo its part before; and if a
+    /// signal ended it, the failure says so.
     pub(crate) fn confined<T>(
         self,
         side: &Side,
@@ -241,7 +242,8 @@ impl Switched {
         work: impl FnOnce(&mut TargetSide<'_>) -> Outcome<T>,
     ) -> Outcome<T> {
         let Switched { connection, operation, switcher } = self;
-        // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals as they came.
+        // A closed socket or a limit of file sizes is an error to report, from here on: the switcher has its signals
+        // as they came.
         signals::ignore_write_signals();
         let (connection, result) = match confine(side, grants, may_lack) {
             Ok(proof) => {

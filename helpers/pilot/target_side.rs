@@ -29,7 +29,8 @@ pub struct TargetSide<'p> {
 }
 
 impl TargetSide<'_> {
-    /// Tells it where to work: in the directory `name` beside the sandbox, with the proxy of this name. `content` goes with it.
+    /// Tells it where to work: in the directory `name` beside the sandbox, with the proxy of this name. `content`
+    /// goes with it.
     ///
     /// # Errors
     /// When it is gone.

@@ -7,8 +7,8 @@ use crate::ground::outcome::{OrFail, Outcome};
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-/// A copy of `proxy`, a file that [`crate::files::proxy::open`] accepted in `directory`, without a name and open for reading; `None` if it is small enough to travel as
-/// bytes.
+/// A copy of `proxy`, a file that [`crate::files::proxy::open`] accepted in `directory`, without a name and open for
+/// reading; `None` if it is small enough to travel as bytes.
 ///
 /// The pilot's helpers keep each other away by a lock on the pilot's own file: nobody else may get hold of that.
 ///

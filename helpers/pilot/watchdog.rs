@@ -1,9 +1,10 @@
 //! Two processes for one program: a worker, and the one that the caller has started and waits for.
 //!
-//! Whoever touches a job's descriptors and files can be made to wait in the kernel, beyond the reach of any signal: to close a descriptor can
-//! mean to wait for the server of its file system (FUSE), which can be the job; so can any access to a file or directory whose lock
-//! somebody holds meanwhile. So the process that the caller waits for touches none of them. It passes on what the worker says,
-//! ends as the worker says, and gives it up when it shows no sign of life.
+//! Whoever touches a job's descriptors and files can be made to wait in the kernel, beyond the reach of any signal:
+//! to close a descriptor can mean to wait for the server of its file system (FUSE), which can be the job; so can any
+//! access to a file or directory whose lock somebody holds meanwhile. So the process that the caller waits for
+//! touches none of them. It passes on what the worker says, ends as the worker says, and gives it up when it shows no
+//! sign of life.
 
 use crate::ground::heartbeat::{self, ALIVE, Worker};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -33,7 +34,8 @@ const GONE_PAUSE: Duration = Duration::from_millis(1);
 /// When there can be no such process, or it ended or got stuck before it was done.
 pub(crate) fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcome<ExitCode> {
     frame::guard_memory()?;
-    // A job can raise its own soft limit and then have as many processes as its account may have: a few more have to be possible.
+    // A job can raise its own soft limit and then have as many processes as its account may have: a few more have to
+    // be possible.
     frame::raise_limit(Resource::Nproc);
     let pipe = || pipe_with(PipeFlags::CLOEXEC).or_fail(|| "cannot make a pipe");
     let [(control, ours), (output, printed_to), (errors, reported_to)] = [pipe()?, pipe()?, pipe()?];
@@ -81,7 +83,8 @@ impl Attended {
             let pipes = [Some(&self.control), self.output.as_ref(), self.errors.as_ref()].into_iter().flatten();
             let mut ready: Vec<_> = pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)).collect();
             match poll(&mut ready, Timespec::try_from(left).ok().as_ref()) {
-                // Not whenever the time is over: both may have been stopped, or this one had to wait for who reads what it passes on.
+                // Not whenever the time is over: both may have been stopped, or this one had to wait for who reads
+                // what it passes on.
                 Ok(0) if self.last_sign.elapsed() >= limits::STUCK_DEADLINE => {
                     let _ = pidfd_send_signal(&ended, Signal::KILL);
                     return Err(self.stuck());

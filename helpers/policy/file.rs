@@ -20,8 +20,8 @@ const NAME: &CStr = c"policy";
 /// The whole file; `None` if there is none.
 ///
 /// # Errors
-/// When it, or a directory on the way, is a symbolic link, another account's, or writable by one; when it is not a regular file, too long,
-/// or cannot be read.
+/// When it, or a directory on the way, is a symbolic link, another account's, or writable by one; when it is not a
+/// regular file, too long, or cannot be read.
 pub(crate) fn read() -> Outcome<Option<Vec<u8>>> {
     let context = || format!("cannot open {PATH} (it must be readable for every account, mode 0644)");
     let Some(directory) = directory()? else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! What a site has decided for all jobs: the policy file. `example.conf` beside this file explains every key, and is what
-//! the tests hold the parser to.
+//! What a site has decided for all jobs: the policy file. `example.conf` beside this file explains every key, and is
+//! what the tests hold the parser to.
 //!
 //! [`file`] finds and reads the file, [`parse`] understands its bytes, [`settings`] is what comes of them.
 

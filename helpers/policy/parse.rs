@@ -1,7 +1,8 @@
 //! The bytes of a policy file.
 //!
-//! Lines `key = value`; blanks and tabs around both count for nothing. Empty lines and lines that begin with `#` are passed over. Every line
-//! ends with a newline, also the last one: a file that was cut off must not pass for a shorter policy.
+//! Lines `key = value`; blanks and tabs around both count for nothing. Empty lines and lines that begin with `#` are
+//! passed over. Every line ends with a newline, also the last one: a file that was cut off must not pass for a
+//! shorter policy.
 
 use super::settings::{Policy, View};
 use crate::confine::landlock::Part;
@@ -17,7 +18,8 @@ use std::collections::BTreeSet;
 pub struct Refused {
     /// Its number, from 1.
     pub line: usize,
-    /// What is wrong and what to do, in printable ASCII. What the file holds comes last: a long value must not cut off the reason.
+    /// What is wrong and what to do, in printable ASCII. What the file holds comes last: a long value must not cut
+    /// off the reason.
     pub why: String,
 }
 

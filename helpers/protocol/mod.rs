@@ -1,7 +1,8 @@
 //! All bytes between the two accounts, and the one place that says who may say what, and when.
 //!
-//! What may come at a point of the conversation is a type, and has a function in [`heard`] that reads it and nothing else; each
-//! comes from one side only. In place of every answer, and of every packet of a copy, may come why it cannot be had.
+//! What may come at a point of the conversation is a type, and has a function in [`heard`] that reads it and nothing
+//! else; each comes from one side only. In place of every answer, and of every packet of a copy, may come why it
+//! cannot be had.
 //!
 //! | phase | the pilot side says | the target side says |
 //! |---|---|---|

@@ -32,8 +32,8 @@ pub(crate) fn set_child_up(command: &mut Command, setting: Setting) {
         setting.limits.iter().flatten().try_for_each(|(resource, limit)| setrlimit(*resource, *limit))?;
         Ok(())
     };
-    // SAFETY: between fork and exec the closure makes five system calls and does nothing else: it allocates nothing and takes
-    // no lock, which another thread may have held at the fork; what it uses belongs to it.
+    // SAFETY: between fork and exec the closure makes five system calls and does nothing else: it allocates nothing
+    // and takes no lock, which another thread may have held at the fork; what it uses belongs to it.
     unsafe { command.pre_exec(in_child) };
 }
 

@@ -1,9 +1,10 @@
 //! HTCondor's "V2 raw" syntax of an environment, and what the job's environment is made of.
 //!
-//! Entries are separated by blanks, tabs, newlines and carriage returns; nothing else is white space. A single quote anywhere starts a
-//! quoted part, which runs to the next single quote that is not doubled; a doubled one inside stands for one. Quoted and plain parts
-//! that touch make one entry. No other byte is special. An entry is split at its first `=`; without one it is an error, unless it
-//! contains `$$`: then it is kept as it stands. One error refuses the whole.
+//! Entries are separated by blanks, tabs, newlines and carriage returns; nothing else is white space. A single quote
+//! anywhere starts a quoted part, which runs to the next single quote that is not doubled; a doubled one inside
+//! stands for one. Quoted and plain parts that touch make one entry. No other byte is special. An entry is split at
+//! its first `=`; without one it is an error, unless it contains `$$`: then it is kept as it stands. One error
+//! refuses the whole.
 
 use crate::ground::escape::Escaped;
 use crate::ground::limits;
@@ -15,8 +16,8 @@ use zeroize::Zeroizing;
 
 /// What the Starter's own environment may hold that is not for a job: the Starter puts all of it on the channel.
 ///
-/// The first two hold the addresses, session keys and inherited sockets of daemons, the third lets its bearer connect to daemons behind a
-/// shared port. All else reaches the job.
+/// The first two hold the addresses, session keys and inherited sockets of daemons, the third lets its bearer connect
+/// to daemons behind a shared port. All else reaches the job.
 pub(crate) const SECRET_NAMES: [&[u8]; 3] =
     [b"CONDOR_INHERIT", b"CONDOR_PRIVATE_INHERIT", b"CONDOR_PRIVATE_SHARED_PORT_COOKIE"];
 
@@ -165,10 +166,11 @@ pub fn name(entry: &[u8]) -> &[u8] {
     entry.split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
-/// The job's environment: what the switcher left (`base`), overridden by what the Starter sent, less the [`SECRET_NAMES`] of that.
+/// The job's environment: what the switcher left (`base`), overridden by what the Starter sent, less the
+/// [`SECRET_NAMES`] of that.
 ///
-/// Of the base, entries without `=` or without a name are skipped one by one, and an empty one ends it, as in the original. Of several
-/// entries with one name the last wins. The result is ordered by name.
+/// Of the base, entries without `=` or without a name are skipped one by one, and an empty one ends it, as in the
+/// original. Of several entries with one name the last wins. The result is ordered by name.
 pub fn merge<'a>(base: impl Iterator<Item = &'a CStr>, sent: &'a Variables) -> Vec<Cow<'a, CStr>> {
     let kept = base.take_while(|entry| !entry.is_empty()).filter(|entry| check(entry.to_bytes()).is_ok());
     let kept = kept.map(|entry| match bare(entry.to_bytes()) {
@@ -177,7 +179,8 @@ pub fn merge<'a>(base: impl Iterator<Item = &'a CStr>, sent: &'a Variables) -> V
     });
     let sent = sent.iter().filter(|entry| !SECRET_NAMES.contains(&name(entry.to_bytes()))).map(Cow::Borrowed);
     let mut all: Vec<Cow<'a, CStr>> = kept.chain(sent).collect();
-    // A stable sort: with the last of each name first, what follows it can go. (No hash table that chosen names could slow down.)
+    // A stable sort: with the last of each name first, what follows it can go. (No hash table that chosen names could
+    // slow down.)
     all.reverse();
     all.sort_by(|one, other| name(one.to_bytes()).cmp(name(other.to_bytes())));
     all.dedup_by(|later, first| name(later.to_bytes()) == name(first.to_bytes()));

@@ -1,7 +1,8 @@
-//! The mark that every process of a job carries under `glexec_rootless`, where both are one account: the peer must not signal the pilot.
+//! The mark that every process of a job carries under `glexec_rootless`, where both are one account: the peer must
+//! not signal the pilot.
 //!
-//! With two accounts the kernel refuses such a signal. With one it does not, so the peer asks whether the process is inside a
-//! domain of `glexec_rootless`, as every process of a job is and none of the pilot's.
+//! With two accounts the kernel refuses such a signal. With one it does not, so the peer asks whether the process is
+//! inside a domain of `glexec_rootless`, as every process of a job is and none of the pilot's.
 
 use crate::confine::Confined;
 use crate::confine::seccomp::OWN_FILTERS;

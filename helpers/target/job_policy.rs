@@ -1,5 +1,5 @@
-//! What a site keeps its jobs from, taken on by the wrapper right before it becomes the job. By default nothing: a job may do what
-//! its account may, set-id programs included.
+//! What a site keeps its jobs from, taken on by the wrapper right before it becomes the job. By default nothing: a
+//! job may do what its account may, set-id programs included.
 
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
 use crate::confine::seccomp::{JOB_POLICY, JOB_POLICY_ABSENT};
@@ -15,8 +15,8 @@ use std::os::fd::{AsFd, OwnedFd};
 /// Takes all of it on, for good. The working directory is the sandbox, which the job can use in full.
 ///
 /// # Errors
-/// When a path of the view cannot be opened, or the kernel lacks or refuses a part: whatever the policy lets the helpers
-/// do without, a job that a site wants to hold is held or not started.
+/// When a path of the view cannot be opened, or the kernel lacks or refuses a part: whatever the policy lets the
+/// helpers do without, a job that a site wants to hold is held or not started.
 pub(crate) fn take_on(policy: &JobPolicy) -> Outcome {
     if let Some(view) = &policy.view {
         enter(view)?;

@@ -13,8 +13,8 @@ use std::os::fd::AsFd;
 
 /// Signals whom the pilot side names by a pidfd, until it has no more.
 pub(crate) fn signal_all(connection: &Connection, may_lack: MayLack) -> Outcome {
-    // The kernel lets SIGCONT pass between accounts within one session, and we are in the pilot's. It fails for a process group's
-    // leader, which a switcher hardly starts us as; then nothing worse could happen than that.
+    // The kernel lets SIGCONT pass between accounts within one session, and we are in the pilot's. It fails for a
+    // process group's leader, which a switcher hardly starts us as; then nothing worse could happen than that.
     let _ = rustix::process::setsid();
     let pilot_account = connection.maker().or_fail(|| "cannot tell who the pilot is")?;
     let proc = if pilot_account == geteuid() { Some(open_proc()?) } else { None };

@@ -1,5 +1,5 @@
-//! What a switcher starts as the target account. Hostile to it: the submitter's environment and file names, names that other
-//! accounts plant, the job's processes.
+//! What a switcher starts as the target account. Hostile to it: the submitter's environment and file names, names
+//! that other accounts plant, the job's processes.
 
 #![forbid(unsafe_code)]
 

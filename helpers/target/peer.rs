@@ -1,7 +1,7 @@
 //! The frame of the target side: what the switcher starts as the target account, and which of its parts that is.
 //!
-//! It is told what to do by the pilot over the socket that it finds as fd 0, and acts only on what belongs to its own account. When
-//! the pilot goes away before the commit, it removes what it has made.
+//! It is told what to do by the pilot over the socket that it finds as fd 0, and acts only on what belongs to its own
+//! account. When the pilot goes away before the commit, it removes what it has made.
 
 use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;

@@ -31,8 +31,8 @@ impl Site {
     /// Takes the pilot's first packet. This process is not confined yet: only the site says to what.
     ///
     /// # Errors
-    /// When the packet is anything else; when this account gets to another directory than the pilot, or somebody else could
-    /// swap a directory on the way.
+    /// When the packet is anything else; when this account gets to another directory than the pilot, or somebody else
+    /// could swap a directory on the way.
     pub fn receive(connection: &Connection) -> Outcome<Self> {
         let mut packet = Packet::default();
         let (said, content) = receive_site_unconfined(connection, &mut packet)?;

@@ -1,8 +1,9 @@
-//! What `/proc/<pid>/status` says about a process (proc_pid_status(5)), as far as a helper must know before it signals it.
+//! What `/proc/<pid>/status` says about a process (proc_pid_status(5)), as far as a helper must know before it
+//! signals it.
 //!
-//! Most of it is the kernel's, but the first line is the process's own choice of a name, so it is parsed as hostile: the name ends
-//! with its line (the kernel escapes a newline in it), and every other line is known by what it begins with and must come
-//! exactly once.
+//! Most of it is the kernel's, but the first line is the process's own choice of a name, so it is parsed as hostile:
+//! the name ends with its line (the kernel escapes a newline in it), and every other line is known by what it begins
+//! with and must come exactly once.
 
 use crate::confine::Confined;
 use crate::confine::seccomp::ROOTLESS_FILTERS;
@@ -76,12 +77,12 @@ impl Status {
         })
     }
 
-    /// Whether the process is inside a domain that `glexec_rootless` made, seen from a process outside that carries `outside`
-    /// filters: every process of a domain carries at least [`ROOTLESS_FILTERS`] more, whatever container both are in, and can't get rid of
-    /// them.
+    /// Whether the process is inside a domain that `glexec_rootless` made, seen from a process outside that carries
+    /// `outside` filters: every process of a domain carries at least [`ROOTLESS_FILTERS`] more, whatever container
+    /// both are in, and can't get rid of them.
     ///
-    /// The pilot's helpers carry one more. A process of the pilot that was put into more filters of its own would look the same as a
-    /// job's; no process of a job ever looks like one of the pilot.
+    /// The pilot's helpers carry one more. A process of the pilot that was put into more filters of its own would
+    /// look the same as a job's; no process of a job ever looks like one of the pilot.
     pub fn is_inside_domain(&self, outside: u32) -> bool {
         let more = u32::try_from(ROOTLESS_FILTERS.len()).unwrap_or(u32::MAX);
         self.no_new_privs && self.seccomp_filters >= outside.saturating_add(more)

@@ -1,7 +1,8 @@
 //! Takes the job's environment and standard streams from the Starter and becomes the job. Runs as the target account.
 //!
 //! What it parses comes from the submitter, whose job runs as this very account right afterwards: that account is its
-//! confinement. A filter or domain of its own would be inherited by the job; what that gets is the site's policy and nothing else.
+//! confinement. A filter or domain of its own would be inherited by the job; what that gets is the site's policy and
+//! nothing else.
 
 use crate::files::metadata::Metadata;
 use crate::ground::argv::Arguments;
@@ -128,8 +129,8 @@ pub fn converse(mut channel: Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
     })
 }
 
-/// Reads the whole conversation, also when what an early part of it holds is wrong: an error is only heard on the fresh socket at its
-/// end. Fails where it cannot be followed to there.
+/// Reads the whole conversation, also when what an early part of it holds is wrong: an error is only heard on the
+/// fresh socket at its end. Fails where it cannot be followed to there.
 fn receive(channel: &mut Channel, names: &[Vec<u8>; 3]) -> Outcome<Start> {
     channel.greet().or_fail(|| "cannot greet the Starter")?;
     let mut variables = receive_environment(channel)?;

@@ -39,7 +39,8 @@ struct Entry {
     tests: Vec<String>,
 }
 
-/// The entries, and what is wrong with their form. What comes between a heading and the first entry below it is free text.
+/// The entries, and what is wrong with their form. What comes between a heading and the first entry below it is free
+/// text.
 fn entries(ledger: &str) -> (Vec<Entry>, Vec<String>) {
     let (mut entries, mut problems) = (Vec::<Entry>::new(), Vec::new());
     let mut is_inside = false;

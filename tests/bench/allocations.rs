@@ -5,7 +5,7 @@
 
 use glexec_rs::confine::confine;
 use glexec_rs::confine::landlock::{Grant, MayLack};
-use glexec_rs::confine::phase::{SETUP_PILOT, SETUP_TARGET, filling, removing};
+use glexec_rs::confine::side::{SETUP_PILOT, SETUP_TARGET, filling, removing};
 use glexec_rs::copy::progress::Progress;
 use glexec_rs::copy::receive::{Origin, receive_tree};
 use glexec_rs::copy::send::{Tree, send_tree};

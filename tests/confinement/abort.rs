@@ -6,7 +6,8 @@ use glexec_rs::confine::side::Side;
 
 /// The signal that ended a process which has taken on the profile, written its last words and aborted.
 pub fn ended_by(phase: &Side) -> i32 {
-    // SAFETY: the child makes only calls that are safe after fork in a process with more threads: it takes no lock and allocates nothing.
+    // SAFETY: the child makes only calls that are safe after fork in a process with more threads: it takes no lock
+    // and allocates nothing.
     let child = unsafe { libc::fork() };
     assert!(child >= 0, "{}", std::io::Error::last_os_error());
     if child == 0 {

@@ -155,7 +155,7 @@ fn c6_what_is_on_another_file_system_is_left_out_and_left_alone() {
 
 #[test]
 #[ignore = "needs root"]
-fn ticket_2189_a_directory_of_roots_that_nobody_can_remove_is_named_and_keeps_nothing_back() {
+fn ticket_2189_a_directory_of_roots_is_named_and_keeps_nothing_back() {
     let site = Site::new();
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();

@@ -108,8 +108,8 @@ fn s5_inputs_that_deny_their_owner_are_handed_over() {
     sandbox.assert_handed_over(&before);
 }
 
-/// Words of one generation after the other are written over all of a file, its length is changed now and then; what is handed over must
-/// be of one generation, or nothing.
+/// Words of one generation after the other are written over all of a file, its length is changed now and then; what
+/// is handed over must be of one generation, or nothing.
 #[test]
 #[ignore = "needs root"]
 fn s5_an_input_that_changes_shrinks_or_grows_during_the_copy() {
@@ -289,8 +289,9 @@ fn s10_a_foreign_mount_in_the_sandbox_is_left_out() {
 #[test]
 #[ignore = "needs root"]
 fn the_copy_is_no_way_to_write_to_the_pilots_files() {
-    // Descriptors of the pilot's files travel to the target side: they must be good for reading only. The switcher cannot be used to
-    // look at them, but the files can: after the hand-over the pilot's hard-linked file must not have changed.
+    // Descriptors of the pilot's files travel to the target side: they must be good for reading only. The switcher
+    // cannot be used to look at them, but the files can: after the hand-over the pilot's hard-linked file must not
+    // have changed.
     let site = Site::new();
     let outside = site.private_file("outside", &[5; 100_000]);
     let sandbox = site.sandbox();
@@ -307,7 +308,8 @@ fn the_copy_is_no_way_to_write_to_the_pilots_files() {
     assert!(!matches!(sandbox.snapshot().get("linked").kind, Kind::Special(_)));
 }
 
-/// The target side of a setup, called by a pilot side that is this test, which has sent an empty sandbox and been told that it is whole.
+/// The target side of a setup, called by a pilot side that is this test, which has sent an empty sandbox and been
+/// told that it is whole.
 fn acknowledged(site: &Site, name: &str) -> (crate::common::Running, Raw) {
     let (ours, theirs) = as_account(PILOT, || pair().unwrap());
     let peer = site.call("condor_glexec_peer").account(GREG).arg("setup").cwd("/").input(theirs).start();

@@ -1,6 +1,6 @@
-//! Whoever is silent, slow or endless on the other side is given up at the documented deadline (`helpers/ground/limits.rs`),
-//! with a clear error and nothing lost. The time is real: cases wait side by side, and those that take longer than the
-//! longest of them, 190 s, are there only with `tests/run --full`.
+//! Whoever is silent, slow or endless on the other side is given up at the documented deadline
+//! (`helpers/ground/limits.rs`), with a clear error and nothing lost. The time is real: cases wait side by side, and
+//! those that take longer than the longest of them, 190 s, are there only with `tests/run --full`.
 
 mod kernel;
 mod peers;
