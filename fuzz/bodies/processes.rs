@@ -3,14 +3,14 @@
 use super::confined::confined;
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::confine::Confined;
-use glexec_rs::confine::side::KILL_PILOT;
+use glexec_rs::confine::side::CLEANUP_PILOT;
 use glexec_rs::pilot::family::{self, Birth, Process};
 use glexec_rs::target::status::Status;
 use std::collections::BTreeMap;
 
 /// The input is both texts as they are; and a name for a process whose other fields are the kernel's.
 pub fn target(data: &[u8]) {
-    confined(&KILL_PILOT, &[], |proof| check(data, proof));
+    confined(&CLEANUP_PILOT, &[], |proof| check(data, proof));
 }
 
 fn check(data: &[u8], proof: &Confined) {

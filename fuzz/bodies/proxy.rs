@@ -3,7 +3,7 @@
 use super::confined::confined;
 use super::input::Input;
 use glexec_rs::confine::Confined;
-use glexec_rs::confine::side::UPDATE_PROXY_PILOT;
+use glexec_rs::confine::side::CLEANUP_PILOT;
 use glexec_rs::files::pem::is_whole;
 
 /// What stands between the dashes.
@@ -13,7 +13,7 @@ const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz
 
 /// The input is a file; and a recipe for one made of blocks.
 pub fn target(data: &[u8]) {
-    confined(&UPDATE_PROXY_PILOT, &[], |proof| check_all(data, proof));
+    confined(&CLEANUP_PILOT, &[], |proof| check_all(data, proof));
 }
 
 fn check_all(data: &[u8], proof: &Confined) {

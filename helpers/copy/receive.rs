@@ -113,7 +113,7 @@ struct Receiver<'a> {
 ///
 /// A descriptor can be of a file system whose server is the job itself, which may never answer whoever reads or
 /// closes it: nothing is asked of a file that is not on the file system of `root`. What else may keep one call
-/// waiting is given up by the attendant, or ended by SIGALRM, with the process, after [`limits::STUCK_DEADLINE`], and
+/// waiting is given up by the watchdog, or ended by SIGALRM, with the process, after [`limits::STUCK_DEADLINE`], and
 /// the next call begins anew.
 ///
 /// # Errors
@@ -420,7 +420,7 @@ fn tell_news(totals: &Totals, connection: &Connection, progress: &mut Progress, 
     }
 }
 
-/// Where no attendant does it, the kernel's alarm ends a process that gets stuck.
+/// Where no watchdog does it, the kernel's alarm ends a process that gets stuck.
 fn end_after(patience: Duration) {
     if !is_worker() {
         wait::end_after(patience);

@@ -52,7 +52,7 @@ pub(crate) const LEASE_DEADLINE: Duration = Duration::from_secs(60);
 /// seconds; longer than [`SILENCE_DEADLINE`], which covers mere waiting.
 pub const STUCK_DEADLINE: Duration = Duration::from_secs(180);
 
-/// How long a worker that has done its work may take to end before its attendant ends without it.
+/// How long a worker that has done its work may take to end before its watchdog ends without it.
 pub(crate) const WORKER_END_DEADLINE: Duration = Duration::from_secs(1);
 
 /// How long the target side may take to remove its own copy after a cleanup; nothing is heard from it meanwhile.

@@ -48,7 +48,7 @@ pub(crate) fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcom
                 .and_then(|()| rustix::stdio::dup2_stdout(&printed_to))
                 .and_then(|()| rustix::stdio::dup2_stderr(&reported_to));
             drop((printed_to, reported_to));
-            // Without an attendant nobody is there to hear why.
+            // Without a watchdog nobody is there to hear why.
             if set_up.is_err() || rustix::process::getppid() != Some(watchdog) || !worker.take_up() {
                 std::process::exit(1);
             }
@@ -62,7 +62,7 @@ pub(crate) fn attend(program: Program, work: impl FnOnce() -> Outcome) -> Outcom
     }
 }
 
-/// A worker in the attendant's eyes.
+/// A worker in its watchdog's eyes.
 struct Attended {
     process: Pid,
     control: OwnedFd,

@@ -160,7 +160,7 @@ fn process_of(thread: pid_t) -> pid_t {
     number(thread, "Tgid:").unwrap_or(thread)
 }
 
-/// The worker is the only child of its attendant.
+/// The worker is the only child of its watchdog.
 fn parent_of(process: pid_t) -> Option<pid_t> {
     number(process, "PPid:")
 }

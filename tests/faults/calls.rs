@@ -116,13 +116,13 @@ fn setup_killed_on_the_pilot_side() {
 
 #[test]
 #[ignore = "needs root"]
-fn setup_with_the_attendant_killed() {
+fn setup_with_the_watchdog_killed() {
     killed_at_every_call(Helper::Setup, Side::Attendant, Fault::Kill);
 }
 
 #[test]
 #[ignore = "needs root"]
-fn setup_with_errors_on_the_attendants_side() {
+fn setup_with_errors_on_the_watchdogs_side() {
     every_call_fails(Helper::Setup, Side::Attendant);
 }
 
@@ -152,13 +152,13 @@ fn cleanup_killed_on_the_pilot_side() {
 
 #[test]
 #[ignore = "needs root"]
-fn cleanup_with_the_attendant_killed() {
+fn cleanup_with_the_watchdog_killed() {
     killed_at_every_call(Helper::Cleanup, Side::Attendant, Fault::Kill);
 }
 
 #[test]
 #[ignore = "needs root"]
-fn cleanup_with_errors_on_the_attendants_side() {
+fn cleanup_with_errors_on_the_watchdogs_side() {
     every_call_fails(Helper::Cleanup, Side::Attendant);
 }
 
@@ -188,13 +188,13 @@ fn update_proxy_killed_on_the_pilot_side() {
 
 #[test]
 #[ignore = "needs root"]
-fn update_proxy_with_the_attendant_killed() {
+fn update_proxy_with_the_watchdog_killed() {
     killed_at_every_call(Helper::UpdateProxy, Side::Attendant, Fault::Kill);
 }
 
 #[test]
 #[ignore = "needs root"]
-fn update_proxy_with_errors_on_the_attendants_side() {
+fn update_proxy_with_errors_on_the_watchdogs_side() {
     every_call_fails(Helper::UpdateProxy, Side::Attendant);
 }
 
@@ -260,13 +260,13 @@ fn kill_killed_on_the_pilot_side() {
 
 #[test]
 #[ignore = "needs root"]
-fn kill_with_the_attendant_killed() {
+fn kill_with_the_watchdog_killed() {
     killed_at_every_call(Helper::Kill, Side::Attendant, Fault::Kill);
 }
 
 #[test]
 #[ignore = "needs root"]
-fn kill_with_errors_on_the_attendants_side() {
+fn kill_with_errors_on_the_watchdogs_side() {
     every_call_fails(Helper::Kill, Side::Attendant);
 }
 
