@@ -79,7 +79,9 @@ impl Copier {
     ) -> Result<(), Uncopied<E>> {
         let small = usize::try_from(source.size).is_ok_and(|size| size < BUFFER_BYTES);
         if small && source.stored >= source.size {
-            if self.copy_by_hand(from, to, 0, source.size)? != source.size {
+            // One byte more than there should be: an empty file is read, too, so that a descriptor that cannot be read
+            // is never taken for one.
+            if self.copy_by_hand(from, to, 0, source.size.saturating_add(1))? != source.size {
                 return Err(Uncopied::Changed);
             }
             step(source.size).map_err(Uncopied::Stopped)?;
