@@ -117,9 +117,12 @@ pub(crate) const FAMILY_KILL_DEADLINE: Duration = Duration::from_secs(30);
 /// How many looks at `/proc` in a row must find nobody of a family: one alone can miss who forks and ends in a loop.
 pub(crate) const FAMILY_EMPTY_LOOKS: u32 = 3;
 
-/// The most ancestors between a process and one that was seen already, in one look at `/proc`. There are more than a
-/// few only where the numbers of processes have started again from the beginning.
+/// How many ancestors between a process and one that was seen already are kept in one reading of `/proc`. There are
+/// more than a few only where the numbers of processes have started again from the beginning.
 pub(crate) const FAMILY_WAY: usize = 4096;
+
+/// How long nobody is sent SIGKILL again: its number may have become another's.
+pub(crate) const FAMILY_KILL_AGAIN: Duration = Duration::from_millis(250);
 
 /// The least and the most time between two looks at processes that were sent SIGKILL.
 pub(crate) const FAMILY_PAUSE_LEAST: Duration = Duration::from_millis(1);

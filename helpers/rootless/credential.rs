@@ -63,7 +63,7 @@ impl Credential {
     }
 }
 
-/// A directory of this account in a names, as a handle.
+/// A directory of this account by one of the names, as a handle.
 fn open_own(names: &Names, name: &Component) -> Outcome<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let directory =

@@ -22,7 +22,7 @@ pub(super) fn end_family(helpers: &mut Helpers<'_, '_>) -> Outcome {
         return Ok(());
     }
     let last = last.map_or_else(
-        || "they cannot be found; is /proc mounted with hidepid?".to_owned(),
+        || "none can be found; do new ones come all the time, or is /proc mounted with hidepid?".to_owned(),
         |failure| failure.to_string(),
     );
     Err(Failure::permanent(format_args!("processes of the job are still there: {last}")))

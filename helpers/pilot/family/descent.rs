@@ -51,19 +51,12 @@ pub(super) struct Descent {
     strangers: Numbers,
     /// From the process that was met upwards; then those of them that have just turned out to be members.
     way: ArrayVec<Process, { limits::FAMILY_WAY }>,
-    climbs: bool,
     unfinished: bool,
 }
 
 impl Descent {
     pub(super) fn new() -> Self {
-        Descent {
-            members: Numbers::none(),
-            strangers: Numbers::none(),
-            way: ArrayVec::new(),
-            climbs: true,
-            unfinished: false,
-        }
+        Descent { members: Numbers::none(), strangers: Numbers::none(), way: ArrayVec::new(), unfinished: false }
     }
 
     /// Forgets all. From here on `root` is a member, and neither `except` nor what descends from it.
@@ -78,7 +71,7 @@ impl Descent {
 
     /// Begins another reading of `/proc` in the same look.
     pub(super) fn begin_reading(&mut self) {
-        (self.climbs, self.unfinished) = (true, false);
+        self.unfinished = false;
     }
 
     /// Whether one more reading is needed, because there were processes whose ancestors were too many.
@@ -107,13 +100,20 @@ impl Descent {
     ) -> io::Result<()> {
         self.way.clear();
         let mut above = Some(process);
+        // There are no longer ways; what still has none of the answers below comes again in the next reading.
+        let mut steps = 0..limits::PID_MAX;
         while let Some(top) = above {
-            let parent = top.parent;
-            if self.way.try_push(top).is_err() {
-                // Those further up come later in this reading, and are known in the next one.
-                (self.climbs, self.unfinished) = (false, true);
+            if steps.next().is_none() {
+                self.unfinished = true;
                 break;
             }
+            let parent = top.parent;
+            if self.way.is_full() {
+                // Those at the bottom are met again in the next reading, with their ancestors known by then.
+                self.unfinished = true;
+                self.way.drain(..limits::FAMILY_WAY / 2);
+            }
+            self.way.push(top);
             if let Some(is_member) = self.verdict(parent) {
                 self.settle(is_member);
                 return Ok(());
@@ -123,18 +123,18 @@ impl Descent {
                 self.settle(false);
                 return Ok(());
             }
-            if !self.climbs {
-                self.unfinished = true;
-                break;
-            }
-            above = match look(parent)? {
-                Some(found) => Some(found),
-                None => {
-                    // The parent has ended, so that there is another one by now.
-                    self.way.pop();
-                    look(top.birth.pid)?.filter(|again| again.birth == top.birth && again.parent != parent)
+            above = look(parent)?;
+            while above.is_none()
+                && let Some(orphan) = self.way.pop()
+            {
+                // Its parent has ended, so that it has another one by now; or it has ended, too.
+                above = look(orphan.birth.pid)?.filter(|again| again.birth == orphan.birth);
+                if above.is_some_and(|again| again.parent == orphan.parent) {
+                    // A parent that this account cannot see.
+                    self.way.clear();
+                    return Ok(());
                 }
-            };
+            }
         }
         self.way.clear();
         Ok(())
@@ -232,6 +232,16 @@ mod tests {
     }
 
     #[test]
+    fn a_way_whose_numbers_fall_takes_another_reading_too() {
+        let top = 100 + 3 * u32::try_from(limits::FAMILY_WAY).unwrap();
+        let mut all = vec![process(10, 1)];
+        all.extend((100..=top).map(|pid| process(pid, if pid == top { 10 } else { pid + 1 })));
+        let (found, readings) = members(&all, 10, 0);
+        assert_eq!((found.len(), readings), (all.len() - 1, 2));
+        assert!(found.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+
+    #[test]
     fn who_loses_its_parent_meanwhile_has_another_one() {
         let mut descent = Descent::new();
         descent.begin(10, 0);
@@ -242,5 +252,29 @@ mod tests {
         let other = |pid| Ok((pid == 6).then(|| Process { birth: Birth { pid: 6, start: 2 }, ..process(6, 10) }));
         descent.trace(process(6, 900), other).unwrap();
         assert_eq!((descent.verdict(6), descent.next_member()), (None, None));
+    }
+
+    #[test]
+    fn who_loses_two_ancestors_meanwhile_has_another_parent() {
+        let mut descent = Descent::new();
+        descent.begin(10, 0);
+        let mut before = vec![process(6, 7)];
+        let now = |pid| {
+            Ok(before.iter().position(|process| process.birth.pid == pid).map(|at| before.remove(at)).or_else(|| {
+                // Neither 6 nor 7 is there any more.
+                (pid == 5).then(|| process(5, 10))
+            }))
+        };
+        descent.trace(process(5, 6), now).unwrap();
+        assert_eq!(descent.next_member().map(|member| member.birth.pid), Some(5));
+    }
+
+    #[test]
+    fn a_parent_that_cannot_be_seen_is_nobodys() {
+        let mut descent = Descent::new();
+        descent.begin(10, 0);
+        let now = |pid| Ok((pid == 5).then(|| process(5, 900)));
+        descent.trace(process(5, 900), now).unwrap();
+        assert_eq!((descent.verdict(5), descent.next_member(), descent.is_unfinished()), (None, None, false));
     }
 }

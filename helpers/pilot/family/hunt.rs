@@ -2,6 +2,7 @@
 
 use super::descent::{Descent, Numbers};
 use super::{FAILED, Proc, Process};
+use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::wait::later;
@@ -24,8 +25,7 @@ pub(crate) struct Hunt<'h, S> {
     /// When the present one of the two is over.
     until: Instant,
     descent: Descent,
-    /// Who has had the present signal, by number. It may be another's by now, so nobody is spared for long because of
-    /// it.
+    /// Who has had the present signal, by number. It may be another's by now, so this is forgotten again and again.
     sent: Numbers,
     found: Found,
 }
@@ -113,14 +113,24 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
         self.sent.clear();
         let mut pause = limits::FAMILY_PAUSE_LEAST;
         let mut empty_looks = 0_u32;
+        let mut forget_at = later(limits::FAMILY_KILL_AGAIN);
         while empty_looks < limits::FAMILY_EMPTY_LOOKS {
+            if Instant::now() >= forget_at {
+                self.sent.clear();
+                forget_at = later(limits::FAMILY_KILL_AGAIN);
+            }
             self.look(Self::kill)?;
-            empty_looks = if self.found.living == 0 { empty_looks.saturating_add(1) } else { 0 };
+            empty_looks = if self.is_empty() { empty_looks.saturating_add(1) } else { 0 };
             self.require_time()?;
             pause = self.next_pause(pause);
             std::thread::sleep(pause);
         }
         Ok(())
+    }
+
+    /// Whether the last look has found nobody, and was whole.
+    fn is_empty(&self) -> bool {
+        self.found.living == 0 && !self.descent.is_unfinished()
     }
 
     fn kill(&mut self, process: &Process) -> Outcome {
@@ -136,14 +146,9 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
 
     /// The time until the next look: a little longer each time that there is nothing new, and those that are left are
     /// about to end.
-    fn next_pause(&mut self, before: Duration) -> Duration {
+    fn next_pause(&self, before: Duration) -> Duration {
         if self.found.news || self.found.living == 0 {
             return limits::FAMILY_PAUSE_LEAST;
-        }
-        if before == limits::FAMILY_PAUSE_MOST {
-            // One of them may be new and have the number of one that was killed. To the others SIGKILL does nothing
-            // more.
-            self.sent.clear();
         }
         before.saturating_mul(2).min(limits::FAMILY_PAUSE_MOST)
     }
@@ -163,6 +168,10 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
                 first.birth.pid,
                 char::from(first.state),
             ))),
+            None if self.is_late() && !self.is_empty() => Err(Failure::permanent(format_args!(
+                "who of the machine's processes belongs to the job could not be found out {} s after SIGKILL",
+                self.kill_deadline.as_secs()
+            ))),
             _ => Ok(()),
         }
     }
@@ -170,14 +179,15 @@ impl<'h, S: FnMut(BorrowedFd<'_>, u8) -> Outcome<Result<(), Errno>>> Hunt<'h, S>
     /// Does something to every living member that can be found in one look at `/proc`.
     ///
     /// Whoever can be told to be one at first sight is dealt with at once: a process that does nothing but fork and end
-    /// is only caught while it is young.
+    /// is only caught while it is young. The look is not whole when the time is over before.
     fn look(&mut self, act: fn(&mut Self, &Process) -> Outcome) -> Outcome {
         self.found = Found::default();
         self.descent.begin(self.root, self.except);
         loop {
             self.descent.begin_reading();
             self.proc.each_number(|number| self.meet(number, act))?;
-            if !self.descent.is_unfinished() {
+            beat();
+            if !self.descent.is_unfinished() || self.is_late() {
                 return Ok(());
             }
         }

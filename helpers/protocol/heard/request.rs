@@ -33,7 +33,7 @@ fn read_site(packet: &[u8]) -> Result<Site<'_>, Malformed> {
     reader.end(site)
 }
 
-/// Takes the one site that is said, and the first descriptor that comes with it, in a process that is **not
+/// Takes the one site that is said, and the last descriptor that comes with it, in a process that is **not
 /// confined** yet.
 ///
 /// One of the two exceptions to the rule that only confined processes read what the other side says. The peer cannot
