@@ -158,12 +158,15 @@ const FAILED: fn() -> &'static str = || "cannot end the job's processes";
 mod tests {
     use super::{Birth, Hunt, Proc, Process};
     use crate::confine::Confined;
+    use crate::ground::limits;
     use crate::ground::outcome::{Failure, Outcome};
     use crate::sys::pidfd_signal;
     use rustix::fs::{CWD, Mode, OFlags, openat};
     use rustix::io::Errno;
+    use rustix::process::Pid;
     use std::io::{BufRead, BufReader};
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+    use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+    use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
     use std::time::Duration;
 
@@ -309,6 +312,66 @@ mod tests {
         root.wait().unwrap();
         assert!(ended.is_err());
         assert!(took < stop_deadline + kill_deadline + 3 * pause, "{took:?}");
+    }
+
+    #[test]
+    fn a_look_that_is_not_whole_when_the_time_is_over_is_no_empty_one() {
+        // The dead are not counted, but below those that there is no room for somebody may live.
+        let made = std::env::temp_dir().join(format!("glexec-rs-family.{}", std::process::id()));
+        std::fs::create_dir(&made).unwrap();
+        for pid in 2..u32::try_from(limits::FAMILY_WAY).unwrap() + 3 {
+            std::fs::create_dir(made.join(pid.to_string())).unwrap();
+        }
+        // Each is the child of the one that is listed behind it.
+        let listed: Vec<_> = std::fs::read_dir(&made).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        let listed: Vec<_> = listed.iter().map(|name| name.to_str().unwrap()).collect();
+        for (pid, parent) in listed.iter().zip(listed.iter().skip(1).chain([&"1"])) {
+            let line = format!("{pid} (sh) Z {parent} 0 0 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 4711 0 0\n");
+            std::fs::write(made.join(pid).join("stat"), line).unwrap();
+        }
+        let (directory, proof) = (std::fs::File::open(&made).unwrap(), Confined::assumed());
+        let no_signal = |_: BorrowedFd<'_>, _| panic!("none is due");
+        let begin = || Hunt::new(Proc::new(directory.as_fd(), &proof), 1, 0, no_signal);
+        begin().end().unwrap();
+        let mut hunt_briefly = begin();
+        (hunt_briefly.stop_deadline, hunt_briefly.kill_deadline) = (Duration::ZERO, Duration::ZERO);
+        let ended = hunt_briefly.end();
+        std::fs::remove_dir_all(&made).unwrap();
+        assert!(ended.is_err());
+    }
+
+    #[test]
+    fn nobody_is_spared_for_its_number_while_others_are_new() {
+        let script = "sleep 600 & echo $!; while :; do sleep 600; done";
+        let mut root = Command::new("sh")
+            .args(["-c", script])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut first = String::new();
+        BufReader::new(root.stdout.take().unwrap()).read_line(&mut first).unwrap();
+        let survivor = format!("Pid:\t{first}");
+        let survives = |process: BorrowedFd<'_>| {
+            std::fs::read_to_string(format!("/proc/self/fdinfo/{}", process.as_raw_fd())).unwrap().contains(&survivor)
+        };
+        let (directory, proof) = (proc(), Confined::assumed());
+        let (mut again, mut others) = (0, 0);
+        let sparing = |process: BorrowedFd<'_>, signal: u8| {
+            if survives(process) {
+                again += 1;
+                return Ok(Ok(()));
+            }
+            others += 1;
+            plain(process, signal)
+        };
+        let mut hunt = Hunt::new(Proc::new(directory.as_fd(), &proof), root.id(), 0, sparing);
+        (hunt.stop_deadline, hunt.kill_deadline) = (Duration::ZERO, 8 * limits::FAMILY_KILL_AGAIN);
+        let ended = hunt.end();
+        rustix::process::kill_process_group(Pid::from_child(&root), rustix::process::Signal::KILL).unwrap();
+        root.wait().unwrap();
+        assert!(ended.is_err() && again > 1 && others > again, "{again} and {others}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::Duration;
 
 /// A call with `/bin/true` as the wrapper: it exits with 0 if the switcher was reached.
 fn run(site: &Site, sandbox: &Sandbox) -> Call {
@@ -55,12 +56,31 @@ fn with_key(call: Call) -> Call {
     let description = CString::new(KEY).unwrap();
     call.last(move || {
         let none = std::ptr::null::<u8>();
-        // SAFETY: numbers, no name for the keyring, and two strings and a byte that live through the call.
-        let added = unsafe {
-            libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, none);
-            libc::syscall(libc::SYS_add_key, c"user".as_ptr(), description.as_ptr(), c"x".as_ptr(), 1, SESSION_KEYRING)
-        };
-        if added < 0 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
+        let mut patience = 1000;
+        loop {
+            // SAFETY: numbers, no name for the keyring, and two strings and a byte that live through the call.
+            let made = unsafe {
+                libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, none) >= 0
+                    && libc::syscall(
+                        libc::SYS_add_key,
+                        c"user".as_ptr(),
+                        description.as_ptr(),
+                        c"x".as_ptr(),
+                        1,
+                        SESSION_KEYRING,
+                    ) >= 0
+            };
+            if made {
+                return Ok(());
+            }
+            let why = std::io::Error::last_os_error();
+            // The keyrings of those that have ended count until the kernel gets round to them.
+            if why.raw_os_error() != Some(libc::EDQUOT) || patience == 0 {
+                return Err(why);
+            }
+            patience -= 1;
+            std::thread::sleep(Duration::from_millis(10));
+        }
     })
 }
 
