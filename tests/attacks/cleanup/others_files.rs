@@ -1,14 +1,24 @@
 //! What is no file, and what belongs to somebody else or lies elsewhere.
 
 use crate::cleanup::playground::{Lease, mode};
-use crate::common::{GREG, Kind, MALLORY, PILOT, Site, Snapshot};
+use crate::common::{GREG, Kind, MALLORY, PILOT, Sandbox, Site, Snapshot};
 use crate::common::{as_account, finish, pem, put_file};
 use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
-use std::fs::{self};
+use std::fs;
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+/// A directory in the job's sandbox to which it has let everybody.
+fn open_to_all(sandbox: &Sandbox) -> PathBuf {
+    let open = sandbox.path.join("open");
+    as_account(GREG, || {
+        fs::create_dir(&open).unwrap();
+        mode(&open, 0o777);
+    });
+    open
+}
 
 #[test]
 #[ignore = "needs root"]
@@ -59,11 +69,7 @@ fn c6_another_account_leaves_files_in_a_directory_that_the_job_opened_to_all() {
         let sandbox = site.sandbox();
         let given = sandbox.snapshot();
         site.setup(&sandbox).run().expect_quiet();
-        let open = sandbox.path.join("open");
-        as_account(GREG, || {
-            fs::create_dir(&open).unwrap();
-            mode(&open, 0o777);
-        });
+        let open = open_to_all(&sandbox);
         as_account(MALLORY, || {
             fs::write(open.join("of-mallory"), b"x").unwrap();
             mode(&open.join("of-mallory"), mallory_mode);
@@ -86,12 +92,8 @@ fn c6_another_accounts_directory_that_the_job_can_neither_read_nor_remove() {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
-    let open = sandbox.path.join("open");
-    as_account(GREG, || {
-        fs::create_dir(&open).unwrap();
-        mode(&open, 0o777);
-        fs::write(sandbox.path.join("output"), b"output").unwrap();
-    });
+    let open = open_to_all(&sandbox);
+    as_account(GREG, || fs::write(sandbox.path.join("output"), b"output").unwrap());
     as_account(MALLORY, || {
         fs::create_dir(open.join("of-mallory")).unwrap();
         fs::write(open.join("of-mallory/in"), b"x").unwrap();
@@ -187,11 +189,7 @@ fn c6_another_accounts_empty_directory_is_removed() {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
-    let open = sandbox.path.join("open");
-    as_account(GREG, || {
-        fs::create_dir(&open).unwrap();
-        mode(&open, 0o777);
-    });
+    let open = open_to_all(&sandbox);
     as_account(MALLORY, || {
         fs::create_dir(open.join("of-mallory")).unwrap();
         mode(&open.join("of-mallory"), 0o700);
@@ -208,11 +206,7 @@ fn c6_another_accounts_leased_file_does_not_hold_up_the_rest() {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     site.setup(&sandbox).run().expect_quiet();
-    let open = sandbox.path.join("open");
-    as_account(GREG, || {
-        fs::create_dir(&open).unwrap();
-        mode(&open, 0o777);
-    });
+    let open = open_to_all(&sandbox);
     let leased = open.join("of-mallory");
     put_file(MALLORY, &leased, b"x", 0o644);
     finish(GREG, &open, 0o777);
