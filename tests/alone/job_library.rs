@@ -87,7 +87,7 @@ fn a_framework_runs_jobs() {
     }
     let own: (&str, PathBuf) = ("framework", std::env::current_exe().unwrap());
     for (name, built) in crate::common::built().chain([own]) {
-        std::fs::copy(built, directory.join("libexec").join(name)).unwrap();
+        crate::common::copy_program(&built, &directory.join("libexec").join(name), "755");
     }
     std::fs::write(home.join("data"), "some data\n").unwrap();
     let mut framework = Command::new(directory.join("libexec/framework"));

@@ -272,19 +272,19 @@ fn install(libexec: &Path) {
     for (name, built) in built() {
         install_built(&built, &libexec.join(name));
     }
-    copy(switcher::build(), &libexec.join("switcher"), "4755");
+    copy_program(switcher::build(), &libexec.join("switcher"), "4755");
 }
 
 /// Installs a program that cargo has built where other accounts can get at it.
 pub fn install_built(built: &Path, at: &Path) {
     if std::fs::hard_link(built, at).is_err() {
-        copy(built, at, "755");
+        copy_program(built, at, "755");
     }
 }
 
 /// Copies a program. Another process writes it: what this one writes itself, a child that another thread forks
 /// meanwhile would hold open, and a file that is open for writing cannot be executed.
-fn copy(from: &Path, to: &Path, mode: &str) {
+pub fn copy_program(from: &Path, to: &Path, mode: &str) {
     run(Command::new("install").args(["-m", mode]).arg(from).arg(to));
 }
 

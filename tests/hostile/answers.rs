@@ -1,6 +1,6 @@
 //! In the place of the peer: whatever it answers, the pilot's side refuses it or leaves it out.
 
-use crate::common::{Finished, GREG, Sandbox, Site, Sleeper, Snapshot, finish, pem, put_file};
+use crate::common::{Finished, GREG, Sandbox, Site, Sleeper, Snapshot, copy_program, finish, pem, put_file};
 use crate::fuse::{self, Fuse};
 use crate::target;
 use crate::target::{ATTACKS, Answer, Attack};
@@ -22,8 +22,7 @@ fn acts_as_the_peer() {
 fn take_the_peers_place(site: &Site, name: &str) {
     let own = site.program("hostile");
     if !own.exists() {
-        std::fs::copy(std::env::current_exe().unwrap(), &own).unwrap();
-        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        copy_program(&std::env::current_exe().unwrap(), &own, "755");
         std::fs::rename(site.program("condor_glexec_peer"), site.program("honest")).unwrap();
     }
     let played = site.root.join("played");

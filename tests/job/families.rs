@@ -1,10 +1,9 @@
 //! Families of processes that do everything not to be killed.
 
+use crate::common::copy_program;
 use crate::hostile_family;
 use crate::playground::{User, alone};
 use serde_json::Value;
-use std::fs::Permissions;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 /// A family that does everything not to be killed, by itself and at the time limit. The end of its output shows that
@@ -14,8 +13,7 @@ fn family_ends(kind: &str) -> Value {
     let user = User::new();
     let own = std::env::current_exe().unwrap();
     let program = user.home.join("family");
-    std::fs::copy(own, &program).unwrap();
-    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    copy_program(&own, &program, "755");
     let call = user.job().args(["--json", "record", "--time-limit", "1", "--grace", "0", "--input", "family", "--env"]);
     let call = call.args([format!("{}={kind}", hostile_family::VARIABLE)]);
     let call = call.args(["--output", "out", "--", "./family"]).args(hostile_family::ARGUMENTS);
@@ -71,8 +69,7 @@ fn a_family_that_uses_up_its_accounts_processes_ends() {
     let _alone = alone();
     let user = User::new();
     let program = user.home.join("family");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    std::fs::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    copy_program(&std::env::current_exe().unwrap(), &program, "755");
     let call =
         user.job().limited().args(["--json", "record", "--time-limit", "2", "--grace", "0", "--input", "family"]);
     let call = call.args(["--env", &format!("{}=full", hostile_family::VARIABLE), "--output", "out", "--", "./family"]);

@@ -29,10 +29,7 @@ impl User {
         let user = User { home: root.join("home"), temporary: root.join("tmp"), root };
         directory(&user.root.join("libexec"));
         for (name, built) in crate::common::built() {
-            let installed = user.program(name);
-            if std::fs::hard_link(&built, &installed).is_err() {
-                std::fs::copy(&built, &installed).unwrap();
-            }
+            crate::common::install_built(&built, &user.program(name));
         }
         for own in [&user.home, &user.temporary] {
             directory(own);

@@ -5,6 +5,7 @@ use crate::etc;
 use crate::playground::{job, job_with};
 use crate::probe;
 use std::fs;
+use std::path::Path;
 
 /// Prints what the kernel says about the shell that it runs in.
 const STATUS: &str = "sed -n 's/^\\(NoNewPrivs\\|Seccomp\\|Seccomp_filters\\):[[:space:]]*/\\1=/p' /proc/self/status";
@@ -63,7 +64,7 @@ fn a_job_with_a_view_has_its_sandbox_and_what_the_policy_names() {
     let shared = site.root.join("shared");
     for name in ["read", "execute", "write", "none"] {
         fs::create_dir_all(shared.join(name)).unwrap();
-        fs::copy("/bin/true", shared.join(name).join("true")).unwrap();
+        crate::common::copy_program(Path::new("/bin/true"), &shared.join(name).join("true"), "755");
         put_file(GREG, &shared.join(name).join("file"), b"content\n", 0o644);
         crate::common::finish(GREG, &shared.join(name), 0o755);
     }

@@ -20,7 +20,7 @@ pub fn job(site: &Site, policy: &str, command: &[&str]) -> Job {
 
 pub fn job_with(site: &Site, policy: &str, command: &[&str], environment: &[u8]) -> Job {
     let sandbox = site.empty_sandbox();
-    fs::copy(std::env::current_exe().unwrap(), sandbox.path.join("probe")).unwrap();
+    crate::common::copy_program(&std::env::current_exe().unwrap(), &sandbox.path.join("probe"), "755");
     crate::common::finish(crate::common::PILOT, &sandbox.path.join("probe"), 0o755);
     site.setup(&sandbox).run().expect_quiet();
     let etc = etc::put(site, policy);

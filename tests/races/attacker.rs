@@ -3,11 +3,11 @@
 
 #![forbid(unsafe_code)]
 
-use crate::common::{Account, Site};
+use crate::common::{Account, Site, copy_program};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fs::{File, create_dir, remove_dir, remove_file, rename};
-use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
+use std::os::unix::fs::{FileExt, symlink};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -53,8 +53,7 @@ impl Attacker {
     pub fn start(site: &Site, attack: &Attack, processor: u64) -> Self {
         let program = site.program("attacker");
         if !program.exists() {
-            std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-            std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+            copy_program(&std::env::current_exe().unwrap(), &program, "755");
         }
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let count = site.root.join(format!("count.{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
