@@ -38,9 +38,10 @@ fn main() {
             "cargo::warning=the seccomp profiles are those of programs with musl; built for another C library they will be killed"
         );
     }
-    // The programs abort and never unwind: an index of how to would only make them larger. (The tests, which do, are
-    // linked with it.)
-    println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    // In a form that compilers and linkers called by themselves take alike. (The tests unwind, and keep their tables.)
+    println!("cargo::rerun-if-changed=helpers/bin/no-unwinding.ld");
+    let root = variable("CARGO_MANIFEST_DIR");
+    println!("cargo::rustc-link-arg-bins=-T{root}/helpers/bin/no-unwinding.ld");
     let mut source = String::new();
     let mut used = BTreeSet::new();
     for (name, path) in files(folder) {
