@@ -3,6 +3,8 @@
 
 #![deny(unsafe_code)]
 
+#[path = "../common/call_numbers.rs"]
+mod call_numbers;
 mod cleanup;
 #[path = "../common/mod.rs"]
 mod common;

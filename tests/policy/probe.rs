@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)] // raw system calls
 
+use crate::call_numbers::KEXEC_FILE_LOAD;
 use libc::{SYS_clone, SYS_clone3, SYS_ioctl, SYS_unshare, c_long, syscall};
 use std::collections::BTreeMap;
 
@@ -35,7 +36,7 @@ const ATTEMPTS: &[Attempt] = &[
     ("pidfd_getfd", libc::EPERM, Some(libc::EBADF), || unsafe { syscall(libc::SYS_pidfd_getfd, -1, 0, 0) }),
     ("kcmp", libc::EPERM, None, || unsafe { syscall(libc::SYS_kcmp, libc::getpid(), libc::getpid(), 99, 0, 0) }),
     ("kexec_load", libc::EPERM, None, || unsafe { syscall(libc::SYS_kexec_load, 0, 0, 0, 0) }),
-    ("kexec_file_load", libc::EPERM, None, || unsafe { syscall(libc::SYS_kexec_file_load, -1, -1, 0, 0, 0) }),
+    ("kexec_file_load", libc::EPERM, None, || unsafe { syscall(KEXEC_FILE_LOAD, -1, -1, 0, 0, 0) }),
     ("bpf", libc::EPERM, None, || unsafe { syscall(libc::SYS_bpf, -1, 0, 0) }),
     ("keyctl", libc::EPERM, None, || unsafe { syscall(libc::SYS_keyctl, -1, 0, 0, 0, 0) }),
     ("add_key", libc::EPERM, None, || unsafe { syscall(libc::SYS_add_key, 0, 0, 0, 0, 0) }),

@@ -6,7 +6,6 @@ use crate::{probe, set_id};
 use libc::EPERM;
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Output};
 
 /// Not a test of its own: what the others start, in the domain and outside.
@@ -136,5 +135,5 @@ fn calls_in_the_32_bit_convention_end_the_process() {
     inside.arg(&playground.probe).args(probe::ARGUMENTS);
     let (results, output) = attempts(inside, 1, &playground, " i386_call");
     assert!(results.is_empty());
-    assert_eq!(output.status.signal(), Some(libc::SIGSYS));
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGSYS));
 }

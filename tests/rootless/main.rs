@@ -4,6 +4,8 @@
 
 mod attempts;
 mod border;
+#[path = "../common/call_numbers.rs"]
+mod call_numbers;
 mod contract;
 #[path = "../common/directory.rs"]
 mod directory;

@@ -1,6 +1,7 @@
 //! What a job might try, each as one function. The probe is this test program itself, copied into the sandbox and
 //! started there; it prints what the kernel answered to each attempt.
 
+use crate::call_numbers::KEXEC_FILE_LOAD;
 use crate::set_id;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use std::collections::BTreeMap;
@@ -336,7 +337,7 @@ pub const ATTEMPTS: &[(&str, Attempt)] = &[
         done(libc::SYS_fanotify_mark, [-1, libc::FAN_MARK_ADD.into(), mask, at_cwd(), 0, 0])
     }),
     ("kexec_load", |_| done(libc::SYS_kexec_load, [0, 0, 0, 0, 0, 0])),
-    ("kexec_file_load", |_| done(libc::SYS_kexec_file_load, [-1, -1, 0, 0, 0, 0])),
+    ("kexec_file_load", |_| done(KEXEC_FILE_LOAD, [-1, -1, 0, 0, 0, 0])),
     ("init_module", |_| done(libc::SYS_init_module, [0, 0, 0, 0, 0, 0])),
     ("finit_module", |_| done(libc::SYS_finit_module, [-1, 0, 0, 0, 0, 0])),
     ("delete_module", |_| done(libc::SYS_delete_module, [0, 0, 0, 0, 0, 0])),
