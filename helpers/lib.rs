@@ -11,6 +11,7 @@
 //! | [`target`] | the target account | the submitter's environment and names; names that others plant; the job's processes |
 //! | [`job`] | the pilot | what the switcher and the wrapper say |
 //! | [`rootless`] | the pilot, then a confined domain | the command's name and files |
+//! | [`family`] | both sides | the names, parents and states of the job's processes |
 //! | [`copy`], [`protocol`] | both sides | all that the other side sends |
 //! | [`files`] | everybody | names and files that the job can change meanwhile |
 //! | [`policy`], [`confine`], [`ground`], `sys` | everybody | nothing: the site's, the caller's and the kernel's word |
@@ -33,6 +34,7 @@
 
 pub mod confine;
 pub mod copy;
+pub mod family;
 pub mod files;
 pub mod ground;
 pub mod job;

@@ -34,7 +34,7 @@ pub struct Folder {
 /// `helpers/`, the lowest first: a folder uses only what stands above it in this table. A source in a folder that is
 /// not here fails, and so does a name that no arrow allows.
 #[rustfmt::skip]
-pub const HELPERS: [Folder; 13] = [
+pub const HELPERS: [Folder; 14] = [
     folder("sys", "the calls that need unsafe code", Trust::Unsafe, &[]),
     folder("ground", "what every program stands on: arguments, limits, failures, output", Trust::Trusted, &["sys"]),
     folder("confine", "gives up what is not needed, once and for all", Trust::Confines, &["sys", "ground"]),
@@ -42,9 +42,10 @@ pub const HELPERS: [Folder; 13] = [
     folder("protocol", "all bytes between the two accounts", Trust::Hostile, &["sys", "ground", "confine", "files"]),
     folder("copy", "a tree of files from one account to the other", Trust::Hostile, &["sys", "ground", "confine", "files", "protocol"]),
     folder("policy", "what the site asks for", Trust::Confines, &["ground", "confine", "files", "copy"]),
-    folder("pilot", "the helpers, on the pilot's side", Trust::Trusted, &["sys", "ground", "confine", "files", "protocol", "copy", "policy"]),
-    folder("target", "the helpers and the job wrapper, on the target's side", Trust::Hostile, &["sys", "ground", "confine", "files", "protocol", "copy", "policy"]),
-    folder("job", "runs one job with the helpers, as the Starter does", Trust::Starter, &["sys", "ground", "confine", "files", "protocol", "policy"]),
+    folder("family", "finds and ends a job's processes, whatever they do", Trust::Hostile, &["sys", "ground", "confine"]),
+    folder("pilot", "the helpers, on the pilot's side", Trust::Trusted, &["sys", "ground", "confine", "files", "protocol", "copy", "policy", "family"]),
+    folder("target", "the helpers and the job wrapper, on the target's side", Trust::Hostile, &["sys", "ground", "confine", "files", "protocol", "copy", "policy", "family"]),
+    folder("job", "runs one job with the helpers, as the Starter does", Trust::Starter, &["sys", "ground", "confine", "files", "protocol", "policy", "family"]),
     folder("rootless", "the switcher for one account", Trust::Confines, &["sys", "ground", "confine", "files", "policy"]),
     folder("bin", "a main of three lines for each program", Trust::Trusted, &["pilot", "target", "job", "rootless"]),
     folder("lib.rs", "the list of the folders", Trust::Trusted, &[]),

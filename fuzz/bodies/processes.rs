@@ -4,7 +4,7 @@ use super::confined::confined;
 use super::{assert_fit_to_be_shown, input::Input};
 use glexec_rs::confine::Confined;
 use glexec_rs::confine::side::CLEANUP_PILOT;
-use glexec_rs::pilot::family::{self, Birth, Process};
+use glexec_rs::family::{self, Birth, Process};
 use glexec_rs::target::status::Status;
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 use crate::confine::landlock::Grant;
 use crate::confine::side::{KILL_PILOT, reading};
+use crate::family::{Hunt, Proc};
 use crate::files::path::{split, trusted_directory};
 use crate::files::proxy;
 use crate::files::walk::DIRECTORY;
@@ -9,7 +10,6 @@ use crate::ground::argv::Arguments;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::{frame, limits};
-use crate::pilot::family::{Hunt, Proc};
 use crate::pilot::switch::Switcher;
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;

@@ -5,7 +5,6 @@
 pub mod arguments;
 pub mod cleanup;
 pub(crate) mod credential;
-pub mod family;
 pub mod home;
 pub mod kill;
 mod report;

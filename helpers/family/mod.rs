@@ -15,7 +15,7 @@ use crate::confine::Confined;
 use crate::ground::argv::decimal;
 use crate::ground::limits;
 use crate::ground::outcome::{OrFail, Outcome};
-pub(super) use hunt::Hunt;
+pub(crate) use hunt::Hunt;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{Mode, OFlags, RawDir, openat};
 use rustix::io::Errno;
