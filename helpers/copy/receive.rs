@@ -24,6 +24,7 @@ use crate::protocol::heard::{self, Malformed};
 use crate::protocol::packet::{Handed, Packet};
 use crate::protocol::record::{Reason, Record};
 use crate::protocol::tree::{Totals, Verdict};
+use crate::sys;
 use core::time::Duration;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, fchmod, futimens, mkdirat, openat, symlinkat, unlinkat, utimensat};
 use rustix::io::Errno;
@@ -335,7 +336,7 @@ impl Receiver<'_> {
         }
         let from = from.accept();
         self.content(name, &source, &from, &own)?;
-        self.finish(name, &own, mode, source.mtime)?;
+        self.finish(name, own, mode, source.mtime)?;
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
     }
 
@@ -349,7 +350,7 @@ impl Receiver<'_> {
         let own = self.create(name, mode)?;
         write_all(own.as_fd(), content, 0).map_err(|errno| self.failure("write the file", name, errno))?;
         self.bounds.add_bytes(&mut self.totals, u64::try_from(content.len()).unwrap_or(u64::MAX))?;
-        self.finish(name, &own, mode, mtime)
+        self.finish(name, own, mode, mtime)
     }
 
     fn create(&mut self, name: Name<'_>, mode: Mode) -> Outcome<OwnedFd> {
@@ -368,11 +369,13 @@ impl Receiver<'_> {
         Ok(own)
     }
 
-    fn finish(&mut self, name: Name<'_>, own: &OwnedFd, mode: Mode, mtime: Time) -> Outcome {
-        if self.own_kind.is_none_or(|kind| !kind.exact) {
-            fchmod(own, mode).map_err(|errno| self.failure("finish the file", name, errno))?;
-        }
-        futimens(own, &mtime.into()).map_err(|errno| self.failure("finish the file", name, errno))?;
+    fn finish(&mut self, name: Name<'_>, own: OwnedFd, mode: Mode, mtime: Time) -> Outcome {
+        let exact = self.own_kind.is_some_and(|kind| kind.exact);
+        let finished = if exact { Ok(()) } else { fchmod(&own, mode) }.and_then(|()| futimens(&own, &mtime.into()));
+        // Some file systems say only now that there was no room (NFS, FUSE).
+        finished
+            .and_then(|()| sys::close_written(own))
+            .map_err(|errno| self.failure("finish the file", name, errno))?;
         self.totals.files = self.totals.files.saturating_add(1);
         Ok(())
     }

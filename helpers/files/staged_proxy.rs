@@ -6,6 +6,7 @@ use crate::files::proxy_copy::fill;
 use crate::files::sandbox::STAGED_NAME;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::sys::close_written;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -34,7 +35,8 @@ impl<'d> Staged<'d> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let own = openat(directory, STAGED_NAME, flags, Mode::RUSR | Mode::WUSR).or_fail(context)?;
         let staged = Staged { directory, installed: false };
-        fill(directory, content, &own, &source, context).map(|()| staged)
+        fill(directory, content, &own, &source, context)?;
+        close_written(own).or_fail(context).map(|()| staged)
     }
 
     /// Puts it in the place of `name`, atomically. A link that is there is replaced, not followed.

@@ -4,6 +4,7 @@ use crate::files::metadata::Metadata;
 use crate::files::proxy_copy::fill;
 use crate::ground::limits::INLINE_BYTES;
 use crate::ground::outcome::{OrFail, Outcome};
+use crate::sys::close_written;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
@@ -25,5 +26,6 @@ pub(crate) fn nameless_copy(directory: BorrowedFd<'_>, proxy: &OwnedFd) -> Outco
     fill(directory, proxy, &own, &source, context)?;
     rustix::fs::futimens(&own, &source.mtime.into()).or_fail(context)?;
     let magic = format!("/proc/self/fd/{}", own.as_raw_fd());
-    openat(CWD, magic.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(context).map(Some)
+    let read_only = openat(CWD, magic.as_str(), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).or_fail(context)?;
+    close_written(own).or_fail(context).map(|()| Some(read_only))
 }

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 use std::ffi::{c_int, c_long};
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 /// The size of the kernel's signal set in bytes.
 const SIGNAL_SET_BYTES: c_long = 8;
@@ -140,6 +140,15 @@ pub(crate) fn close_range(first: u32) -> Result<(), Errno> {
 pub(crate) fn close(descriptor: RawFd) {
     // SAFETY: only called in place of `close_range`, for which the same holds.
     unsafe { libc::close(descriptor) };
+}
+
+/// Closes what was written to, and gives the file system's last word on it, which a mere drop does not listen to.
+///
+/// # Errors
+/// Of writing: a quota, a server that is gone. The descriptor is closed all the same.
+pub(crate) fn close_written(written: OwnedFd) -> Result<(), Errno> {
+    // SAFETY: takes a number, of a descriptor that was nobody's but ours and is nobody's from here on.
+    unsafe { call(libc::SYS_close, [written.into_raw_fd().into(), 0, 0, 0]) }.map(drop)
 }
 
 /// Gives up the controlling terminal that `terminal` is.

@@ -137,6 +137,44 @@ pub fn strike(running: Running, moment: Moment, fault: Fault) -> (Option<Hit>, F
     (hit, finished)
 }
 
+/// Lets the file system say only when a file is closed that writing it failed: `errno`, of the file that `side` has
+/// made as its `number`th. False: it has made fewer.
+pub fn strike_close(running: Running, side: Side, number: usize, errno: i32) -> (bool, Finished) {
+    let mut written = std::collections::HashSet::new();
+    let mut closed = 0;
+    let mut failing = None;
+    let mut hit = false;
+    let finished = walk(running, |whose, _, tracee, event| {
+        if whose != side {
+            return;
+        }
+        let (thread, process) = (tracee.thread, tracee.process);
+        match event {
+            Event::Entry(registers)
+                if registers.orig_rax == libc::SYS_close as u64 && written.remove(&(process, registers.rdi)) =>
+            {
+                if closed == number {
+                    failing = Some(thread);
+                }
+                closed += 1;
+            }
+            Event::Exit(registers) if failing.take_if(|failing| *failing == thread).is_some() => {
+                hit = true;
+                let rax = (-i64::from(errno)) as u64;
+                set_registers(thread, &libc::user_regs_struct { rax, ..registers });
+            }
+            Event::Exit(registers) if registers.orig_rax == libc::SYS_openat as u64 => {
+                let writes = registers.rdx & libc::O_ACCMODE as u64 == libc::O_WRONLY as u64;
+                if writes && (registers.rax as i64) >= 0 {
+                    written.insert((process, registers.rax));
+                }
+            }
+            _ => {}
+        }
+    });
+    (hit, finished)
+}
+
 /// Whether a fault can happen at this call: from run to run the count of calls varies by a few, with the threads and
 /// the clock.
 fn fits(fault: Fault, registers: &libc::user_regs_struct) -> bool {

@@ -7,6 +7,7 @@
 #![cfg(target_arch = "x86_64")]
 
 mod calls;
+mod closes;
 #[path = "../common/mod.rs"]
 mod common;
 mod hardships;
