@@ -10,6 +10,7 @@
 
 mod descent;
 mod hunt;
+mod lineage;
 
 use crate::confine::Confined;
 use crate::ground::argv::decimal;
@@ -100,7 +101,7 @@ impl<'p> Proc<'p> {
     }
 
     /// What it says about one process; `None` when that is gone.
-    fn look_at(self, pid: u32) -> io::Result<Option<Process>> {
+    pub(crate) fn look_at(self, pid: u32) -> io::Result<Option<Process>> {
         let name = CString::new(format!("{pid}/stat"))?;
         let mut line = [0_u8; limits::STAT_BYTES];
         let read = openat(self.directory, &name, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
@@ -135,12 +136,19 @@ impl<'p> Proc<'p> {
         Ok(())
     }
 
-    /// A pidfd of exactly the process that was looked at; `None` when that one is gone.
-    fn hold(self, process: &Process) -> io::Result<Option<OwnedFd>> {
+    /// A pidfd of exactly the process that was looked at; `None` when that one is gone, or cannot be had at this
+    /// moment: whoever looks again sees which.
+    pub(crate) fn hold(self, process: &Process) -> io::Result<Option<OwnedFd>> {
         let Some(pid) = i32::try_from(process.birth.pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
-        let pidfd = match pidfd_open(pid, PidfdFlags::empty()) {
+        self.held(process, pidfd_open(pid, PidfdFlags::empty()))
+    }
+
+    fn held(self, process: &Process, opened: Result<OwnedFd, Errno>) -> io::Result<Option<OwnedFd>> {
+        let pidfd = match opened {
             Ok(pidfd) => pidfd,
-            Err(Errno::SRCH) => return Ok(None),
+            // Before Linux 6.16 EINVAL for a process that is just being reaped, and for one that a thread of it makes
+            // another program of.
+            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         // Whoever has the number now started when the process did, so it is the process; and the pidfd's process has
@@ -207,6 +215,22 @@ mod tests {
         let ended = is_held(&process);
         child.wait().unwrap();
         assert_eq!((running, another, ended, is_held(&process)), (true, false, false, false));
+    }
+
+    #[test]
+    fn n1_an_older_kernels_answer_about_a_process_that_is_being_reaped_is_no_failure() {
+        let mut child = Command::new("sleep").arg("600").spawn().unwrap();
+        let (directory, proof) = (proc(), Confined::assumed());
+        let proc = Proc::new(directory.as_fd(), &proof);
+        let process = proc.look_at(child.id()).unwrap().unwrap();
+        for passing in [Errno::INVAL, Errno::SRCH] {
+            assert!(proc.held(&process, Err(passing)).unwrap().is_none());
+        }
+        for lasting in [Errno::MFILE, Errno::NOSYS, Errno::PERM] {
+            assert!(proc.held(&process, Err(lasting)).is_err());
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 
     #[test]

@@ -108,6 +108,13 @@ pub const CHANNEL_DEADLINE: Duration = Duration::from_secs(30);
 /// The longest line of `/proc/<pid>/stat`; with 52 numbers of at most 20 digits and a name of 64 bytes none is as long.
 pub(crate) const STAT_BYTES: usize = 2048;
 
+/// How long a process may take to end after SIGKILL before that counts as failed. With the tries of `15 3 5` it stays
+/// below the 30 s after which HTCondor gives a kill up.
+pub(crate) const KILL_DEADLINE: Duration = Duration::from_secs(10);
+
+/// How many processes a switcher that stays may have between its caller and the job, itself included.
+pub(crate) const SWITCHER_CHAIN: u32 = 8;
+
 /// How long a family of processes is stopped before it is killed in whatever state it is.
 pub(crate) const FAMILY_STOP_DEADLINE: Duration = Duration::from_secs(10);
 

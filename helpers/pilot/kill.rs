@@ -9,15 +9,17 @@ use crate::files::walk::DIRECTORY;
 use crate::ground::argv::Arguments;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::wait::wait_for;
 use crate::ground::{frame, limits};
 use crate::pilot::switch::Switcher;
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
 use crate::policy;
 use crate::protocol::greeting::Operation;
+use rustix::event::PollFlags;
 use rustix::fs::{CWD, Mode, openat};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, geteuid, getppid, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, geteuid, getppid, pidfd_open, test_kill_process};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ExitCode;
 
@@ -75,7 +77,22 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
 
 fn signal_one(arguments: &KillArguments, process: &OwnedFd) -> Outcome {
     let (pid, signal) = (arguments.pid.as_raw_nonzero(), arguments.signal);
-    match through_target(arguments, &[], |target| target.signal(process.as_fd(), signal))? {
+    let proc = openat(CWD, c"/proc", DIRECTORY, Mode::empty()).ok();
+    let grant = proc.as_ref().map(|proc| Grant { object: proc.as_fd(), rights: reading() });
+    let answered = through_target(arguments, grant.as_slice(), |target| {
+        let direct = deliver(target, process.as_fd(), signal)?;
+        match proc.as_ref().filter(|_| direct == Err(Errno::PERM)) {
+            None => Ok(direct),
+            // The caller may know the job by a switcher that stays, and is root's.
+            Some(proc) => Ok(Proc::new(proc.as_fd(), target.proof)
+                .only_descendant(number(arguments.pid), |below| {
+                    let answer = deliver(target, below.as_fd(), signal)?;
+                    Ok((answer != Err(Errno::PERM)).then_some(answer))
+                })?
+                .unwrap_or(direct)),
+        }
+    })?;
+    match answered {
         Ok(()) => Ok(()),
         Err(Errno::PERM) => {
             Err(Failure::permanent(format_args!("process {pid} does not belong to the account that the proxy maps to")))
@@ -83,6 +100,23 @@ fn signal_one(arguments: &KillArguments, process: &OwnedFd) -> Outcome {
         Err(Errno::SRCH) => Err(gone(arguments.pid)),
         Err(errno) => Err(Failure::permanent(format_args!("cannot send signal {signal} to process {pid}: {errno}"))),
     }
+}
+
+/// Has the signal sent. After SIGKILL nobody's word counts but the pidfd's: it is readable when the process has ended,
+/// reaped or not.
+fn deliver(target: &TargetSide<'_>, process: BorrowedFd<'_>, signal: u8) -> Outcome<Result<(), Errno>> {
+    let answer = target.signal(process, signal)?;
+    if answer.is_ok()
+        && i32::from(signal) == Signal::KILL.as_raw()
+        && !wait_for(process, PollFlags::IN, limits::KILL_DEADLINE).or_fail(|| "cannot watch the process")?
+    {
+        return Err(Failure::permanent(format_args!(
+            "the process is still alive {} s after SIGKILL; look at what keeps it in the kernel, or whether somebody has \
+             swallowed the signal",
+            limits::KILL_DEADLINE.as_secs()
+        )));
+    }
+    Ok(answer)
 }
 
 fn end_family(arguments: &KillArguments) -> Outcome<ExitCode> {
@@ -100,8 +134,8 @@ fn end_family(arguments: &KillArguments) -> Outcome<ExitCode> {
         let reading = Grant { object: proc.as_fd(), rights: reading() };
         through_target(arguments, &[reading], |target| {
             let processes = Proc::new(proc.as_fd(), target.proof);
-            let deliver = |process: BorrowedFd<'_>, signal| target.signal(process, signal);
-            Hunt::new(processes, number(root), number(except), deliver).end()
+            let signal = |process: BorrowedFd<'_>, signal| target.signal(process, signal);
+            Hunt::new(processes, number(root), number(except), signal).end()
         })
     })
 }
@@ -117,6 +151,8 @@ fn gone(pid: Pid) -> Failure {
 fn hold(pid: Pid) -> Outcome<OwnedFd> {
     pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| match errno {
         Errno::SRCH => gone(pid),
+        // Before Linux 6.16 also said of a process that is just being reaped, which nobody finds by its number then.
+        Errno::INVAL if test_kill_process(pid) == Err(Errno::SRCH) => gone(pid),
         // A thread's number is not a process.
         other => Failure::permanent(format_args!("cannot take hold of process {}: {other}", pid.as_raw_nonzero())),
     })

@@ -75,20 +75,18 @@ impl Switcher {
     pub(crate) fn switch(&self, proxy: &[u8], operation: Operation) -> Outcome<Switched> {
         let peer = beside_self(Program::Peer)?;
         leave_session_keyring().or_fail(|| "cannot leave the caller's session keyring")?;
-        let mut tries_left = self.retries;
-        let mut least = Duration::from_secs(self.delay.into());
+        let mut tries = 0_u32;
         loop {
             let refused = match self.attempt(proxy, operation, &peer)? {
                 Ok(switched) => return Ok(switched),
                 Err(refused) => refused,
             };
-            if tries_left == 0 {
-                let tries = u64::from(self.retries).saturating_add(1);
+            if tries == self.retries {
+                let tries = u64::from(tries).saturating_add(1);
                 return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
             }
-            tries_left = tries_left.saturating_sub(1);
-            pause(least.saturating_add(jitter(self.delay)).min(limits::RETRY_DELAY_MOST));
-            least = least.saturating_mul(2).min(limits::RETRY_DELAY_MOST);
+            pause(before_retry(operation, self.delay, tries, jitter(self.delay)));
+            tries = tries.saturating_add(1);
         }
     }
 
@@ -119,6 +117,19 @@ impl Switcher {
         let greeted = running.await_greeting(&connection, &self.path)?;
         Ok(greeted.map(|()| Switched { connection, operation, switcher: running }))
     }
+}
+
+/// The pause before the next try when there were `retries`: the least one, doubled each time, and the jitter.
+///
+/// For kill it is the least one: all other requests to a node's ProcD wait for it, and HTCondor gives a kill up after
+/// 30 s.
+fn before_retry(operation: Operation, least: u32, retries: u32, jitter: Duration) -> Duration {
+    let least = Duration::from_secs(least.into());
+    let pause = match operation {
+        Operation::Kill => least,
+        _ => least.saturating_mul(2_u32.saturating_pow(retries)).saturating_add(jitter),
+    };
+    pause.min(limits::RETRY_DELAY_MOST)
 }
 
 /// Up to `seconds` at random, so that the slots of a node do not all come back at the same moment.
@@ -273,5 +284,32 @@ impl Switched {
             }
             None => failure,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::before_retry;
+    use crate::ground::limits::RETRY_DELAY_MOST;
+    use crate::protocol::greeting::Operation;
+    use core::time::Duration;
+
+    fn seconds(operation: Operation, least: u32, jitter: u64) -> Vec<u64> {
+        (0..3).map(|retries| before_retry(operation, least, retries, Duration::from_secs(jitter)).as_secs()).collect()
+    }
+
+    #[test]
+    fn p3_kill_waits_for_the_least_delay_and_no_longer() {
+        assert_eq!(seconds(Operation::Kill, 5, 4), [5, 5, 5]);
+        assert_eq!(seconds(Operation::Kill, 0, 0), [0, 0, 0]);
+    }
+
+    #[test]
+    fn the_others_back_off() {
+        for operation in Operation::ALL.into_iter().filter(|operation| *operation != Operation::Kill) {
+            assert_eq!(seconds(operation, 5, 4), [9, 14, 24]);
+        }
+        let longest = before_retry(Operation::Setup, 3600, u32::MAX, Duration::from_secs(3600));
+        assert_eq!(longest, RETRY_DELAY_MOST);
     }
 }

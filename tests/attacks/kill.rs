@@ -1,10 +1,13 @@
 //! The attacks on `condor_glexec_kill` against the built programs. The numbers are those of the ledger in `audit/`.
 
 use crate::common::{Call, FileSystem, GREG, MALLORY, PILOT, Sandbox, Site, Sleeper};
-use crate::common::{another_round, finish, pem, put_file};
+use crate::common::{another_round, await_state, await_that, finish, pem, put_file};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// A call with any words for PID and SIGNAL.
@@ -272,4 +275,58 @@ fn the_target_account_may_kill_the_target_side() {
     let running = site.kill(&sandbox, process.pid(), 0).closed(&[]).time_limit(Duration::from_secs(100)).start();
     site.kill_peers();
     assert!(matches!(running.finish().code, Some(0 | 2)));
+}
+
+/// Root's process, and below it, as many root's further down as `between`, `jobs` processes of GREG; their numbers.
+fn lingering(between: usize, jobs: usize) -> (std::process::Child, Vec<u32>) {
+    let account = format!("--reuid={} --regid={} --clear-groups", GREG.uid(), GREG.gid());
+    let job = format!("setpriv {account} sleep 1000 & echo $!; ");
+    let mut script = job.repeat(jobs) + if jobs == 0 { "exec sleep 1000" } else { "wait" };
+    for _ in 0..between {
+        script = format!("sh -c '{}' & wait", script.replace('\'', "'\\''"));
+    }
+    let mut top = Command::new("sh").args(["-c", &script]).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(top.stdout.take().unwrap()).lines().take(jobs);
+    let below: Vec<u32> = lines.map(|line| line.unwrap().parse().unwrap()).collect();
+    below.iter().for_each(|pid| await_state(*pid, 'S'));
+    await_that("all are the job's account's", || {
+        below.iter().all(|pid| fs::metadata(format!("/proc/{pid}")).is_ok_and(|found| found.uid() == GREG.uid()))
+    });
+    (top, below)
+}
+
+#[test]
+#[ignore = "needs root"]
+fn p5_a_switcher_that_stays_does_not_keep_the_signal_from_the_job() {
+    let site = Site::new();
+    let sandbox = site.handed_over();
+    for (between, jobs, reached) in [(0, 1, true), (2, 1, true), (0, 2, false), (1, 2, false), (0, 0, false)] {
+        let (mut top, below) = lingering(between, jobs);
+        let finished = site.kill(&sandbox, top.id(), 9).closed(&[]).run();
+        if reached {
+            // Nothing else is below the switcher, which ends behind the job.
+            finished.expect(0);
+        } else {
+            finished.expect_refusal(2, &["does not belong"]);
+            assert!(top.try_wait().unwrap().is_none());
+            for pid in below {
+                assert!(fs::read_to_string(format!("/proc/{pid}/stat")).unwrap().contains(") S "));
+                kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
+            }
+        }
+        let _ = if jobs == 0 { top.kill() } else { Ok(()) };
+        top.wait().unwrap();
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn p5_below_another_accounts_process_nobody_is_looked_for() {
+    let site = Site::new();
+    let sandbox = site.handed_over();
+    site.configure_switcher("account = greg");
+    let (parent, child) = Sleeper::start_with_child(MALLORY);
+    site.kill(&sandbox, parent.pid(), 9).closed(&[]).run().expect_refusal(2, &["does not belong"]);
+    assert!(fs::read_to_string(format!("/proc/{child}/stat")).unwrap().contains(") S "));
+    kill_process(Pid::from_raw(child as i32).unwrap(), Signal::KILL).unwrap();
 }

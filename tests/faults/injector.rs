@@ -175,6 +175,30 @@ pub fn strike_close(running: Running, side: Side, number: usize, errno: i32) -> 
     (hit, finished)
 }
 
+/// Lets this side's `which`th call of this kind, counted from 0, not be made and come back with `answer`; `None`: all of
+/// them. Gives how many that were.
+pub fn answer(running: Running, side: Side, call: c_long, which: Option<usize>, answer: i64) -> (usize, Finished) {
+    let (mut seen, mut answered, mut pending) = (0, 0, None);
+    let finished = walk(running, |at, _, tracee, event| match event {
+        Event::Entry(registers) if at == side && registers.orig_rax == call as u64 => {
+            if which.is_none_or(|which| which == seen) {
+                answered += 1;
+                pending = Some((tracee.thread, registers.rdi));
+                let harmless = libc::user_regs_struct { orig_rax: libc::SYS_close as u64, rdi: u64::MAX, ..registers };
+                set_registers(tracee.thread, &harmless);
+            }
+            seen += 1;
+        }
+        Event::Exit(registers) => {
+            if let Some((_, rdi)) = pending.take_if(|(thread, _)| *thread == tracee.thread) {
+                set_registers(tracee.thread, &libc::user_regs_struct { rax: answer as u64, rdi, ..registers });
+            }
+        }
+        _ => {}
+    });
+    (answered, finished)
+}
+
 /// Whether a fault can happen at this call: from run to run the count of calls varies by a few, with the threads and
 /// the clock.
 fn fits(fault: Fault, registers: &libc::user_regs_struct) -> bool {

@@ -12,6 +12,7 @@ mod closes;
 mod common;
 mod hardships;
 mod injector;
+mod kill;
 mod playground;
 #[path = "../common/tracing.rs"]
 mod tracing;
