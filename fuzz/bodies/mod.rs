@@ -15,15 +15,15 @@ pub mod environment_model;
 pub mod hostile_sender;
 pub mod input;
 pub mod job_record;
+pub mod last_word;
 pub mod messages;
 pub mod packets;
 pub mod paths;
+pub mod pem;
 pub mod playground;
 pub mod policy;
-pub mod processes;
-pub mod proxy;
+pub mod proc_files;
 pub mod receive;
-pub mod said;
 pub mod send;
 
 /// What is done with one input.
@@ -37,14 +37,14 @@ pub const ALL: [(&str, Target); 15] = [
     ("env_file", env_file::target),
     ("environment", environment::target),
     ("job_record", job_record::target),
+    ("last_word", last_word::target),
     ("messages", messages::target),
     ("packets", packets::target),
     ("paths", paths::target),
+    ("pem", pem::target),
     ("policy", policy::target),
-    ("processes", processes::target),
-    ("proxy", proxy::target),
+    ("proc_files", proc_files::target),
     ("receive", receive::target),
-    ("said", said::target),
     ("send", send::target),
 ];
 

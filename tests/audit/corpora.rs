@@ -65,5 +65,5 @@ macro_rules! corpora {
 }
 
 corpora! {
-    answers arguments channel env_file environment job_record messages packets paths policy processes proxy receive said send
+    answers arguments channel env_file environment job_record last_word messages packets paths pem policy proc_files receive send
 }

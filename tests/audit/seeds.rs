@@ -200,7 +200,7 @@ fn every_form_of_one_block_beside_a_whole_one_is_taken_or_refused() {
             [0, 1, 3, 4, 6, 9, 125, 128, 200, 255].into_iter().flat_map(|length| (0..5).map(move |more| (length, more)))
         {
             let input = [block(1, 100, 0, 0), block(how, length, more, 1)].concat();
-            keep("proxy", &format!("{how}-{length}-{more}"), &input, crate::bodies::proxy::target);
+            keep("pem", &format!("{how}-{length}-{more}"), &input, crate::bodies::pem::target);
         }
     }
 }
@@ -209,8 +209,8 @@ fn every_form_of_one_block_beside_a_whole_one_is_taken_or_refused() {
 fn what_a_site_has_anyway_is_taken() {
     for (target, body, path) in [
         ("policy", crate::bodies::policy::target as fn(&[u8]), "helpers/policy/example.conf"),
-        ("processes", crate::bodies::processes::target, "/proc/self/stat"),
-        ("processes", crate::bodies::processes::target, "/proc/self/status"),
+        ("proc_files", crate::bodies::proc_files::target, "/proc/self/stat"),
+        ("proc_files", crate::bodies::proc_files::target, "/proc/self/status"),
         ("env_file", crate::bodies::env_file::target, "/proc/self/environ"),
     ] {
         let content = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();

@@ -1,5 +1,0 @@
-//! See `bodies/processes.rs`.
-
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|data: &[u8]| glexec_rs_fuzz::processes::target(data));
