@@ -5,7 +5,7 @@ use crate::confine::side::{UPDATE_PROXY_PILOT, filling};
 use crate::confine::{Confined, confine};
 use crate::files::component::Component;
 use crate::files::path::{split, trusted_directory};
-use crate::files::pem::is_whole;
+use crate::files::pem::{self, Unfit};
 use crate::files::proxy;
 use crate::files::sandbox::{Names, STAGED_NAME};
 use crate::files::staged_proxy::Staged;
@@ -131,13 +131,14 @@ fn require_whole(new: &OwnedFd, proof: &Confined) -> Outcome {
             count => length = length.saturating_add(count),
         }
     }
-    if is_whole(pem.get(..length).unwrap_or_default(), proof) {
-        Ok(())
-    } else {
-        Err(Failure::permanent(
-            "the new proxy is not a whole PEM credential (certificate and key); it was cut off or is none",
-        ))
-    }
+    pem::check(pem.get(..length).unwrap_or_default(), proof).map_err(|unfit| {
+        Failure::permanent(match unfit {
+            Unfit::NotWhole => {
+                "the new proxy is not a whole PEM credential (certificate and key); it was cut off or is none"
+            }
+            Unfit::Encrypted => "the new proxy's key is encrypted; nobody would be asked for its pass phrase",
+        })
+    })
 }
 
 #[cfg(test)]

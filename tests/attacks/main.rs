@@ -6,6 +6,7 @@
 mod cleanup;
 #[path = "../common/mod.rs"]
 mod common;
+mod forms_of_proxies;
 mod kill;
 #[cfg(target_arch = "x86_64")]
 mod meetings;

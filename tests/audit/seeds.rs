@@ -203,6 +203,11 @@ fn every_form_of_one_block_beside_a_whole_one_is_taken_or_refused() {
             keep("pem", &format!("{how}-{length}-{more}"), &input, crate::bodies::pem::target);
         }
     }
+    // Every label with every header, and what stands in front of it.
+    for (label, header, before) in (0..11).flat_map(|label| (0..24).map(move |rest| (label, rest / 4, rest % 4))) {
+        let input = [block(1, 100, 0, 0), block(0x91, 100, 0, label), vec![header, before]].concat();
+        keep("pem", &format!("{label}-{header}-{before}"), &input, crate::bodies::pem::target);
+    }
 }
 
 #[test]
