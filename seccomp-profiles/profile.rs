@@ -83,6 +83,47 @@ const DANGEROUS: [&str; 62] = [
     "vfork",
 ];
 
+/// Calls that no allow-list holds: they take from memory, where no filter can look, what makes them harmless or not.
+const NEVER: [&str; 3] = ["clone3", "io_uring_setup", "openat2"];
+
+/// The calls that give something a mode, and which argument it is. In an allow-list they never take a set-id bit.
+const MODES: [(&str, u8); 11] = [
+    ("chmod", 1),
+    ("creat", 1),
+    ("fchmod", 1),
+    ("fchmodat", 2),
+    ("fchmodat2", 2),
+    ("mkdir", 1),
+    ("mkdirat", 2),
+    ("mknod", 1),
+    ("mknodat", 2),
+    ("open", 2),
+    ("openat", 3),
+];
+
+/// `S_ISUID` and `S_ISGID`.
+const SET_ID: u64 = 0o6000;
+
+/// The calls that open by a name, and which argument are the flags.
+const OPENING: [(&str, u8); 2] = [("open", 1), ("openat", 2)];
+
+/// `O_CREAT`, and `O_TMPFILE` without the `O_DIRECTORY` that is in it: with one of them there is a mode.
+const CREATING: u64 = 0x40_0040;
+
+/// `O_PATH`.
+const HANDLE: u64 = 0x20_0000;
+
+/// The calls that change the mode of a name, about which Landlock knows nothing: only to [`OWNERS`], by which no other
+/// account gains.
+const BY_NAME: [(&str, u8); 3] = [("chmod", 1), ("fchmodat", 2), ("fchmodat2", 2)];
+
+/// The mode 0700.
+const OWNERS: u64 = 0o700;
+
+/// The fragment for phases that meet what denies even its owner: only there are handles, of which Landlock knows
+/// nothing either.
+const OPENING_UP: &str = "opening_up";
+
 /// Calls that an allow-list may hold only with conditions on their arguments.
 const ONLY_WITH_CONDITIONS: [&str; 13] = [
     "clone",
@@ -232,6 +273,23 @@ pub fn check(name: &str, text: &str, fragments: &BTreeMap<String, Vec<Rule>>) ->
     checked.lint().map(|()| checked)
 }
 
+impl Rule {
+    /// Whether it holds only where the argument `index` has none of these bits.
+    fn keeps_out(&self, index: u8, bits: u64) -> bool {
+        self.args.iter().filter(|condition| condition.index == index && condition.val & bits == 0).any(|condition| {
+            let mask = condition.op.get("masked_eq").and_then(Value::as_u64);
+            condition.op == json!("eq") || mask.is_some_and(|mask| mask & bits == bits)
+        })
+    }
+
+    /// Whether it holds only where the argument `index` is this.
+    fn demands(&self, index: u8, value: u64) -> bool {
+        let is =
+            |condition: &Condition| condition.index == index && condition.op == json!("eq") && condition.val == value;
+        self.args.iter().any(is)
+    }
+}
+
 impl Checked {
     fn lint(&self) -> Result<(), String> {
         let refuses = self.match_action.get("errno").is_some_and(Value::is_u64);
@@ -255,7 +313,33 @@ impl Checked {
                 }
             }
         }
-        self.rules.iter().try_for_each(|rule| self.lint_rule(rule))
+        self.rules.iter().try_for_each(|rule| self.lint_rule(rule))?;
+        if self.is_allow_list { self.rules.iter().try_for_each(|rule| self.lint_modes(rule)) } else { Ok(()) }
+    }
+
+    /// Nothing that is set-id is made, nothing is opened to others by its name, and there are handles only where they
+    /// are needed.
+    fn lint_modes(&self, rule: &Rule) -> Result<(), String> {
+        let syscall = rule.syscall.as_str();
+        let argument = |table: &[(&str, u8)]| table.iter().find(|(name, _)| *name == syscall).map(|(_, index)| *index);
+        if NEVER.contains(&syscall) {
+            return Err(format!("{syscall} takes from memory what no filter sees"));
+        }
+        let flags = argument(&OPENING);
+        let is_handle = flags.is_some_and(|flags| !rule.keeps_out(flags, HANDLE));
+        if is_handle && !self.includes.contains(OPENING_UP) {
+            return Err(format!("{syscall} with O_PATH is for what includes {OPENING_UP}"));
+        }
+        if argument(&BY_NAME).is_some_and(|mode| !rule.demands(mode, OWNERS)) {
+            return Err(format!("{syscall} must take no other mode than 0700"));
+        }
+        let has_mode = flags.is_none_or(|flags| !rule.keeps_out(flags, CREATING));
+        match argument(&MODES) {
+            Some(mode) if has_mode && !rule.keeps_out(mode, SET_ID) => {
+                Err(format!("{syscall} must mask the set-id bits out of its mode"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn lint_rule(&self, rule: &Rule) -> Result<(), String> {

@@ -316,7 +316,7 @@ impl Sender<'_> {
 
     /// Opens a file of ours that denies even its owner, and closes it up again at once.
     fn closed_file(&self, name: Name<'_>) -> Result<OwnedFd, Errno> {
-        let (file, before) = open_closed(self.walk.directory(), name.bytes(), OFlags::empty(), 0o400, FILE)?;
+        let (file, before) = open_closed(self.walk.directory(), name.bytes(), OFlags::empty(), FILE)?;
         fchmod(&file, mode_of(before))?;
         Ok(file)
     }

@@ -96,7 +96,7 @@ pub struct Opened {
 pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16) -> Result<Opened, Errno> {
     let (directory, before) = match openat(parent, name, DIRECTORY, Mode::empty()) {
         Err(Errno::ACCESS) => {
-            let (directory, before) = open_closed(parent, name, OFlags::DIRECTORY, needed, DIRECTORY)?;
+            let (directory, before) = open_closed(parent, name, OFlags::DIRECTORY, DIRECTORY)?;
             (directory, Some(before))
         }
         other => (other?, None),
@@ -111,8 +111,9 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16
     Ok(Opened { directory, found, restore: before.map(mode_of) })
 }
 
-/// Opens something of our own that denies even us: with `needed` added to its permission bits. Also gives the bits
-/// before.
+/// Opens something of our own that denies even us, which gets the mode 0700 for that. Also gives the bits before.
+///
+/// No other mode: a confined process may change modes of names, about which Landlock knows nothing, to this one only.
 ///
 /// # Errors
 /// `EACCES` when it is not ours, `ESTALE` when it was swapped meanwhile.
@@ -120,7 +121,6 @@ pub(crate) fn open_closed(
     parent: BorrowedFd<'_>,
     name: impl Arg + Copy,
     kind: OFlags,
-    needed: u16,
     flags: OFlags,
 ) -> Result<(OwnedFd, u16), Errno> {
     let handle = openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC | kind, Mode::empty())?;
@@ -130,7 +130,7 @@ pub(crate) fn open_closed(
     }
     // An O_PATH descriptor takes no fchmod; the magic link names exactly what is open, wherever the name points by now.
     let magic = format!("/proc/self/fd/{}", handle.as_raw_fd());
-    chmodat(CWD, magic.as_str(), mode_of(found.mode | needed), rustix::fs::AtFlags::empty())?;
+    chmodat(CWD, magic.as_str(), Mode::RWXU, rustix::fs::AtFlags::empty())?;
     let opened = openat(parent, name, flags, Mode::empty())?;
     if Metadata::of(&opened)?.identity != found.identity {
         return Err(Errno::STALE);
@@ -138,7 +138,7 @@ pub(crate) fn open_closed(
     Ok((opened, found.mode))
 }
 
-/// Permission bits as the system call takes them.
+/// Permission bits as the system call takes them. Never set-id: for those the profiles kill.
 pub(crate) fn mode_of(bits: u16) -> Mode {
-    Mode::from_raw_mode(rustix::fs::RawMode::from(bits))
+    Mode::from_raw_mode(rustix::fs::RawMode::from(bits & 0o1777))
 }

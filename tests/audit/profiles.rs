@@ -59,6 +59,55 @@ fn what_breaks_a_rule_is_refused() {
     refused(allow_list(","), "");
 }
 
+/// An element with conditions: the argument, seccompiler's comparison and the value.
+fn rule(syscall: &str, conditions: &[(u8, &str, u64)]) -> String {
+    let conditions: Vec<String> = conditions
+        .iter()
+        .map(|(index, op, val)| {
+            format!(r#"{{"index": {index}, "type": "dword", "op": {op}, "val": {val}, "comment": "n"}}"#)
+        })
+        .collect();
+    format!(r#", {{"syscall": "{syscall}", "comment": "c", "args": [{}]}}"#, conditions.join(","))
+}
+
+#[test]
+fn h7_an_allow_list_masks_set_id_bits_out_of_every_mode() {
+    let masked = |mask: u64| format!(r#"{{"masked_eq": {mask}}}"#);
+    let (both, one) = (masked(0o6000), masked(0o4000));
+    for (call, mode) in [("fchmod", 1), ("mkdirat", 2), ("mknodat", 2), ("mkdir", 1), ("mknod", 1), ("creat", 1)] {
+        allow_list(&rule(call, &[(mode, &both, 0)])).unwrap();
+        allow_list(&rule(call, &[(mode, r#""eq""#, 0o700)])).unwrap();
+        for conditions in [
+            &[][..],
+            &[(mode, &*one, 0)],
+            &[(mode, &*both, 0o4000)],
+            &[(mode, r#""eq""#, 0o2700)],
+            &[(mode, r#""ne""#, 0)],
+            &[(mode + 1, &*both, 0)],
+        ] {
+            refused(allow_list(&rule(call, conditions)), "set-id bits");
+        }
+    }
+    let (reading, unknown) = (masked(0x60_0040), masked(0x40));
+    allow_list(&rule("openat", &[(2, &reading, 0)])).unwrap();
+    allow_list(&rule("openat", &[(2, &reading, 0x40), (3, &both, 0)])).unwrap();
+    refused(allow_list(&rule("openat", &[(2, &reading, 0x40)])), "set-id bits");
+    refused(allow_list(&rule("openat", &[(2, &reading, 0x40_0000), (3, &one, 0)])), "set-id bits");
+    refused(allow_list(&rule("openat", &[(2, &unknown, 0), (3, &both, 0)])), "opening_up");
+    refused(allow_list(&rule("openat", &[(2, &reading, 0x20_0000)])), "opening_up");
+    for call in ["chmod", "fchmodat", "fchmodat2"] {
+        let equal = |mode| [(1, r#""eq""#, mode), (2, r#""eq""#, mode)];
+        allow_list(&rule(call, &equal(0o700))).unwrap();
+        for mode in [0o4700, 0o701, 0o755] {
+            refused(allow_list(&rule(call, &equal(mode))), "no other mode than 0700");
+        }
+        refused(allow_list(&rule(call, &[(1, &both, 0), (2, &both, 0)])), "no other mode than 0700");
+    }
+    for call in ["openat2", "io_uring_setup", "clone3"] {
+        refused(allow_list(&rule(call, &[(0, &both, 0)])), "from memory");
+    }
+}
+
 #[test]
 fn the_frame_of_a_profile_is_fixed() {
     let framed = |name: &str, mismatch: &str, matched: &str, filter: &str| {

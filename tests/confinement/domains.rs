@@ -24,6 +24,8 @@ const EXPECTED: &str = "
 Setup Pilot                   S  S.condor  EXECUTE  elsewhere
     read                      +  .         -        -
     list                      +  .         -        -
+    handle                    +  .         +        +
+    chmod                     +  .         +        +
     create                    x  x         x        x
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -35,6 +37,8 @@ Setup Pilot                   S  S.condor  EXECUTE  elsewhere
 Setup Target                  S  S.condor  EXECUTE  elsewhere
     read                      -  +         -        -
     list                      -  +         -        -
+    handle                    +  +         +        +
+    chmod                     +  +         +        +
     create                    -  +         -        -
     mkdir                     -  +         -        -
     symlink                   -  +         -        -
@@ -46,6 +50,8 @@ Setup Target                  S  S.condor  EXECUTE  elsewhere
 Cleanup Pilot                 S  S.condor  EXECUTE  elsewhere
     read                      -  +         -        -
     list                      -  +         -        -
+    handle                    +  +         +        +
+    chmod                     +  +         +        +
     create                    -  +         -        -
     mkdir                     +  +         +        -
     symlink                   -  +         -        -
@@ -57,6 +63,8 @@ Cleanup Pilot                 S  S.condor  EXECUTE  elsewhere
 Cleanup Target                S  S.condor  EXECUTE  elsewhere
     read                      +  -         -        -
     list                      +  -         -        -
+    handle                    +  +         +        +
+    chmod                     +  +         +        +
     create                    x  x         x        x
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -68,6 +76,8 @@ Cleanup Target                S  S.condor  EXECUTE  elsewhere
 Kill Pilot                    S  S.condor  EXECUTE  elsewhere
     read                      -  -         -        -
     list                      -  -         -        -
+    handle                    x  x         x        x
+    chmod                     x  x         x        x
     create                    x  x         x        x
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -79,6 +89,8 @@ Kill Pilot                    S  S.condor  EXECUTE  elsewhere
 Kill Target                   S  S.condor  EXECUTE  elsewhere
     read                      -  -         -        -
     list                      -  -         -        -
+    handle                    x  x         x        x
+    chmod                     x  x         x        x
     create                    x  x         x        x
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -90,6 +102,8 @@ Kill Target                   S  S.condor  EXECUTE  elsewhere
 UpdateProxy Pilot             S  S.condor  EXECUTE  elsewhere
     read                      x  x         x        x
     list                      x  x         x        x
+    handle                    x  x         x        x
+    chmod                     x  x         x        x
     create                    x  x         x        x
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -101,6 +115,8 @@ UpdateProxy Pilot             S  S.condor  EXECUTE  elsewhere
 UpdateProxy Target            S  S.condor  EXECUTE  elsewhere
     read                      x  x         x        x
     list                      x  x         x        x
+    handle                    x  x         x        x
+    chmod                     x  x         x        x
     create                    +  -         -        -
     mkdir                     x  x         x        x
     symlink                   x  x         x        x
@@ -129,11 +145,16 @@ const FREE: &str = "bait.free";
 
 const HERE: u64 = libc::AT_FDCWD as u64;
 const READ: u64 = (libc::O_RDONLY | libc::O_CLOEXEC) as u64;
+const HANDLE: u64 = (libc::O_PATH | libc::O_CLOEXEC) as u64;
 const CREATE: u64 = (libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC) as u64;
 
-const ATTEMPTS: [Attempt; 10] = [
+const ATTEMPTS: [Attempt; 12] = [
     Attempt { name: "read", number: libc::SYS_openat, arguments: [HERE, 0, READ, 0, 0, 0], texts: &[(1, FILE)] },
     Attempt { name: "list", number: libc::SYS_openat, arguments: [HERE, 0, READ, 0, 0, 0], texts: &[(1, DIRECTORY)] },
+    // Landlock knows of neither: where a profile has them, they reach everything that the account does. The mode is the
+    // only one there is.
+    Attempt { name: "handle", number: libc::SYS_openat, arguments: [HERE, 0, HANDLE, 0, 0, 0], texts: &[(1, FILE)] },
+    Attempt { name: "chmod", number: libc::SYS_fchmodat, arguments: [HERE, 0, 0o700, 0, 0, 0], texts: &[(1, FILE)] },
     Attempt {
         name: "create",
         number: libc::SYS_openat,

@@ -102,22 +102,77 @@ fn forbidden() -> Vec<(&'static str, Foreign)> {
         ("prctl(PR_SET_DUMPABLE)", foreign(libc::SYS_prctl, [libc::PR_SET_DUMPABLE as u64, 1, 0, 0, 0, 0])),
         ("prlimit64", foreign(libc::SYS_prlimit64, [0; 6])),
         ("mknodat", foreign(libc::SYS_mknodat, [here, 0, 0, 0, 0, 0])),
+        ("openat2", with(libc::SYS_openat2, 1, b"/etc/passwd\0", [here, 0, 0, 24, 0, 0])),
         ("chown", foreign(libc::SYS_fchownat, [here, 0, 0, 0, 0, 0])),
         ("setxattr", foreign(libc::SYS_fsetxattr, [0; 6])),
         ("a number of the x32 convention", foreign(0x4000_0000 | libc::SYS_read, [0; 6])),
     ]
 }
 
+/// Every call that gives something a mode, with each of the two bits (H7). The name is one that is free, in the
+/// working directory: whatever the domain would say to it, the profile says no before.
+fn set_id() -> Vec<(String, Foreign)> {
+    let here = libc::AT_FDCWD as u64;
+    let named =
+        |number, index, arguments| Foreign { texts: vec![(index, b"set-id\0".to_vec())], ..foreign(number, arguments) };
+    let new = (libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL | libc::O_CLOEXEC) as u64;
+    let nameless = (libc::O_WRONLY | libc::O_TMPFILE | libc::O_CLOEXEC) as u64;
+    let calls = |mode: u64| {
+        [
+            ("openat", named(libc::SYS_openat, 1, [here, 0, new, mode, 0, 0])),
+            ("openat of a nameless file", named(libc::SYS_openat, 1, [here, 0, nameless, mode, 0, 0])),
+            ("mkdirat", named(libc::SYS_mkdirat, 1, [here, 0, mode, 0, 0, 0])),
+            ("fchmod", foreign(libc::SYS_fchmod, [3, mode, 0, 0, 0, 0])),
+            ("fchmodat", named(libc::SYS_fchmodat, 1, [here, 0, mode, 0, 0, 0])),
+            ("fchmodat2", named(libc::SYS_fchmodat2, 1, [here, 0, mode, 0, 0, 0])),
+            ("chmod", named(libc::SYS_chmod, 0, [0, mode, 0, 0, 0, 0])),
+            ("creat", named(libc::SYS_creat, 0, [0, mode, 0, 0, 0, 0])),
+            ("mknodat", named(libc::SYS_mknodat, 1, [here, 0, u64::from(libc::S_IFREG) | mode, 0, 0, 0])),
+        ]
+        .map(|(name, call)| (format!("{name} with {mode:o}"), call))
+    };
+    [0o4711, 0o2711].into_iter().flat_map(calls).collect()
+}
+
+/// Calls that open something of this account, wherever it is, to others.
+fn opening_to_others() -> Vec<(String, Foreign)> {
+    let here = libc::AT_FDCWD as u64;
+    let modes = [0o600, 0o711, 0o722, 0o755, 0o777, 0o1700];
+    let calls = |mode: u64| {
+        let named =
+            |number| Foreign { texts: vec![(1, b"/tmp\0".to_vec())], ..foreign(number, [here, 0, mode, 0, 0, 0]) };
+        [("fchmodat", libc::SYS_fchmodat), ("fchmodat2", libc::SYS_fchmodat2)]
+            .map(|(name, number)| (format!("{name} to {mode:o}"), named(number)))
+    };
+    modes.into_iter().flat_map(calls).collect()
+}
+
+#[test]
+#[ignore = "needs root"]
+fn h7_no_phase_opens_anything_to_others_by_its_name() {
+    assert_killed_in_every_phase(&opening_to_others());
+}
+
+#[test]
+#[ignore = "needs root"]
+fn h7_no_phase_makes_anything_set_id() {
+    assert_killed_in_every_phase(&set_id());
+}
+
 #[test]
 #[ignore = "needs root"]
 fn a_forbidden_call_kills_in_every_phase() {
+    assert_killed_in_every_phase(&forbidden());
+}
+
+fn assert_killed_in_every_phase<N: std::fmt::Display>(calls: &[(N, Foreign)]) {
     let site = Site::new();
     let to_kill = Sleeper::start(crate::common::GREG);
     for (helper, side) in PHASES {
-        for (what, call) in forbidden() {
+        for (what, call) in calls {
             let sandbox = helper.sandbox(&site);
             let running = helper.call(&site, &sandbox, &to_kill).traced().start();
-            let (answer, finished) = inject(running, side, Some(call), |_| {});
+            let (answer, finished) = inject(running, side, Some(call.clone()), |_| {});
             assert_eq!(answer, Some(Answer::Killed(libc::SIGSYS)), "{helper:?} {side:?}: {what}");
             assert!(finished.code.is_some_and(|code| code != 0), "{helper:?}: {what}: {finished:?}");
             // Kill is called without a place to report to.
