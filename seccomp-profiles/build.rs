@@ -3,23 +3,11 @@
 
 mod profile;
 
-use profile::{ARCHITECTURES, Checked, Rule};
+use profile::{ARCHITECTURES, Checked, Rule, Step};
 use seccompiler::{BpfProgram, TargetArch, compile_from_json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-
-/// Bit of a system call's number that marks x86_64's x32 convention (`__X32_SYSCALL_BIT`).
-const X32: u32 = 0x4000_0000;
-
-/// BPF: load the word at the offset `k` (the system call's number is at 0).
-const LOAD: u16 = 0x20;
-/// BPF: skip `jt` instructions if any bit of `k` is set, else `jf`.
-const JUMP_IF_SET: u16 = 0x45;
-/// BPF: end with the answer `k`.
-const RETURN: u16 = 0x06;
-/// The answer "fail with this errno" (`SECCOMP_RET_ERRNO`), here `ENOSYS`.
-const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
 
 fn main() {
     println!("cargo::rerun-if-changed=seccomp-profiles");
@@ -79,24 +67,17 @@ fn files(folder: &Path) -> BTreeMap<String, PathBuf> {
         .collect()
 }
 
-fn compile(profile: &Checked, architecture: &str) -> Result<Vec<(u16, u8, u8, u32)>, String> {
+fn compile(profile: &Checked, architecture: &str) -> Result<Vec<Step>, String> {
     let target = TargetArch::try_from(architecture).map_err(|error| error.to_string())?;
     let mut programs =
         compile_from_json(profile.plain(architecture).as_bytes(), target).map_err(|error| error.to_string())?;
     let program: BpfProgram = programs.remove(&profile.name).ok_or("it was compiled into nothing")?;
     let compiled = program.iter().map(|step| (step.code, step.jt, step.jf, step.k));
-    // The same kernel functions have other numbers in the x32 convention. An allow-list does not know them; a
-    // deny-list has to.
-    let without_x32 = [(LOAD, 0, 0, 0), (JUMP_IF_SET, 0, 1, X32), (RETURN, 0, 0, NO_SUCH_CALL)];
-    if architecture == "x86_64" && !profile.is_allow_list {
-        Ok(without_x32.into_iter().chain(compiled).collect())
-    } else {
-        Ok(compiled.collect())
-    }
+    Ok(profile.ceiling(architecture).into_iter().chain(compiled).collect())
 }
 
 /// Adds a constant with the program: `cleanup.pilot` becomes `CLEANUP_PILOT`.
-fn declare(source: &mut String, name: &str, program: &[(u16, u8, u8, u32)]) {
+fn declare(source: &mut String, name: &str, program: &[Step]) {
     let constant = name.replace('.', "_").to_uppercase();
     let steps: String = program
         .iter()

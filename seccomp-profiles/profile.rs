@@ -13,6 +13,35 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The architectures that every profile is compiled for.
 pub const ARCHITECTURES: [&str; 2] = ["x86_64", "aarch64"];
 
+/// The newest system call that was reviewed for the deny-lists, its number, which is the same on every architecture,
+/// and the Linux that brought it. To a deny-list a call with a higher number does not exist (`ENOSYS`, as on a kernel
+/// without it), or a newer kernel would open what nobody has looked at.
+///
+/// To raise it: go through the kernel's `scripts/syscall.tbl` from here on; what reaches other files, other processes
+/// or more of the kernel gets a rule in each deny-list; then change this line, `audit/kernel-features.md` and
+/// `tests/common/call_numbers.rs`. A rule can only be written for a name that `seccompiler` knows: there is the end.
+pub const NEWEST_REVIEWED: (&str, u32, &str) = ("mseal", 462, "6.10");
+
+/// From here on numbers are the same on every architecture.
+const FIRST_COMMON: u32 = 424;
+
+/// The last reviewed call below [`FIRST_COMMON`]: `uretprobe` and `kexec_file_load`.
+const LAST_OWN: [(&str, u32); 2] = [("x86_64", 335), ("aarch64", 294)];
+
+/// BPF: load the word at the offset `k` (the system call's number is at 0).
+const LOAD: u16 = 0x20;
+/// BPF: skip `jt` instructions if the word is greater than `k`, else `jf`.
+const JUMP_IF_GREATER: u16 = 0x25;
+/// BPF: skip `jt` instructions if the word is `k` or greater, else `jf`.
+const JUMP_IF_NOT_BELOW: u16 = 0x35;
+/// BPF: end with the answer `k`.
+const RETURN: u16 = 0x06;
+/// The answer "fail with this errno" (`SECCOMP_RET_ERRNO`), here `ENOSYS`.
+const NO_SUCH_CALL: u32 = 0x0005_0000 | 38;
+
+/// One instruction of BPF: code, `jt`, `jf`, `k`.
+pub type Step = (u16, u8, u8, u32);
+
 /// The fragment that lets a Rust program end by panic: an allow-list without it would hide why a program died.
 const PANIC_PATH: &str = "panic";
 
@@ -355,6 +384,22 @@ impl Checked {
             return Err(format!("{syscall} has a condition without a comment"));
         }
         Ok(())
+    }
+
+    /// What a deny-list begins with: calls that were not reviewed do not exist. Those of x86_64's x32 convention, whose
+    /// numbers have a high bit, are among them. An allow-list does not know them anyway.
+    pub fn ceiling(&self, architecture: &str) -> Vec<Step> {
+        let own = LAST_OWN.into_iter().find(|(name, _)| *name == architecture);
+        match own {
+            Some((_, last_own)) if !self.is_allow_list => vec![
+                (LOAD, 0, 0, 0),
+                (JUMP_IF_GREATER, 2, 0, NEWEST_REVIEWED.1),
+                (JUMP_IF_NOT_BELOW, 2, 0, FIRST_COMMON),
+                (JUMP_IF_GREATER, 0, 1, last_own),
+                (RETURN, 0, 0, NO_SUCH_CALL),
+            ],
+            _ => Vec::new(),
+        }
     }
 
     /// The rules that stand for one architecture.

@@ -1,7 +1,8 @@
 //! The rules that every seccomp profile keeps, tried on profiles that break them. The build refuses what these refuse.
 
-use crate::profile::{ARCHITECTURES, Checked, check, fragment};
+use crate::profile::{ARCHITECTURES, Checked, NEWEST_REVIEWED, Step, check, fragment};
 use std::collections::BTreeMap;
+use std::fs::read_to_string;
 use std::path::Path;
 
 /// A profile named `p` with these elements after the include that each needs.
@@ -124,6 +125,42 @@ fn the_frame_of_a_profile_is_fixed() {
     refused(framed("p", r#""allow""#, r#""allow""#, panic), "an allow-list kills");
     refused(framed("p", r#"{"errno": 1}"#, r#"{"errno": 1}"#, panic), "an allow-list kills");
     refused(framed("p", r#""kill_process""#, r#""allow""#, r#"{"syscall": "exit_group"}"#), "includes panic");
+}
+
+/// What the instructions that a profile begins with do to a call: the errno that they answer with, or nothing.
+fn refusal(steps: &[Step], number: u32) -> Option<u32> {
+    let mut at = 0;
+    while let Some((code, greater, else_, k)) = steps.get(at) {
+        let jump = |holds: bool| usize::from(if holds { *greater } else { *else_ });
+        at += 1 + match code {
+            0x20 => 0,
+            0x25 => jump(number > *k),
+            0x35 => jump(number >= *k),
+            0x06 => return Some(k & 0xffff),
+            other => panic!("{other:#x}"),
+        };
+    }
+    assert_eq!(at, steps.len(), "it goes on with the first rule");
+    None
+}
+
+#[test]
+fn w13_to_every_deny_list_unreviewed_calls_do_not_exist() {
+    let denying = r#"{"p": {"mismatch_action": "allow", "match_action": {"errno": 1}, "filter": []}}"#;
+    let denying = whole(denying).unwrap();
+    let (name, newest, kernel) = NEWEST_REVIEWED;
+    for (architecture, last_own) in ARCHITECTURES.into_iter().zip([335, 294]) {
+        let steps = denying.ceiling(architecture);
+        for reviewed in [0, 1, last_own, 424, newest] {
+            assert_eq!(refusal(&steps, reviewed), None, "{architecture} {reviewed}");
+        }
+        for unreviewed in [last_own + 1, 423, newest + 1, 600, 0x4000_0000, 0x4000_0001, u32::MAX] {
+            assert_eq!(refusal(&steps, unreviewed), Some(38), "{architecture} {unreviewed}");
+        }
+        assert!(allow_list("").unwrap().ceiling(architecture).is_empty());
+    }
+    let documented = read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("audit/kernel-features.md")).unwrap();
+    assert!(documented.contains(&format!("`{name}` ({newest}, Linux {kernel})")));
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! What a job reaches from inside, and what it does not.
 
 use crate::attempts::{ATTACKS, attempts};
+use crate::call_numbers::UNREVIEWED;
 use crate::playground::{Playground, SECRET, text};
 use crate::{probe, set_id};
-use libc::EPERM;
+use libc::{ENOSYS, EPERM};
 use std::collections::BTreeMap;
 use std::fs;
 use std::process::{Command, Output};
@@ -30,6 +31,7 @@ const NEEDS: &[&str] = &[
     "job_own_limits",
     "job_own_program",
     "job_memory_file",
+    "job_newest_call",
 ];
 
 /// Whether this attempt exists on this architecture.
@@ -45,6 +47,11 @@ fn assert_answers(results: &BTreeMap<String, i32>, inside: bool, output: &Output
         match results.get(*name) {
             Some(errno) if expected.is_empty() || expected.contains(errno) => {}
             other => wrong.push(format!("{name}: {other:?} instead of {expected:?}")),
+        }
+    }
+    for (name, _) in UNREVIEWED.iter().filter(|_| inside) {
+        if results.get(*name) != Some(&ENOSYS) {
+            wrong.push(format!("{name}: {:?} instead of ENOSYS", results.get(*name)));
         }
     }
     for (name, ..) in set_id::attempts() {
