@@ -45,7 +45,7 @@ pub const HELPERS: [Folder; 14] = [
     folder("family", "finds and ends a job's processes, whatever they do", Trust::Hostile, &["sys", "ground", "confine"]),
     folder("pilot", "the helpers, on the pilot's side", Trust::Trusted, &["sys", "ground", "confine", "files", "protocol", "copy", "policy", "family"]),
     folder("target", "the helpers and the job wrapper, on the target's side", Trust::Hostile, &["sys", "ground", "confine", "files", "protocol", "copy", "policy", "family"]),
-    folder("job", "runs one job with the helpers, as the Starter does", Trust::Starter, &["sys", "ground", "confine", "files", "protocol", "policy", "family"]),
+    folder("job", "runs one job with the helpers, as the Starter does", Trust::Starter, &["sys", "ground", "confine", "files", "protocol", "copy", "policy", "family"]),
     folder("rootless", "the switcher for one account", Trust::Confines, &["sys", "ground", "confine", "files", "policy"]),
     folder("bin", "a main of three lines for each program", Trust::Trusted, &["pilot", "target", "job", "rootless"]),
     folder("lib.rs", "the list of the folders", Trust::Trusted, &[]),

@@ -139,6 +139,12 @@ pub(crate) const FAMILY_PAUSE_MOST: Duration = Duration::from_millis(50);
 /// The longest record of one helper that `condor_glexec_job` takes over, in bytes, with its final newline.
 pub const RECORD_BYTES: usize = 64 << 10;
 
+/// How long the reader of `condor_glexec_job`'s own record may take for each piece of it.
+pub(crate) const RECORD_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How many entries of a caller's sandbox that would not come back as they are are named one by one.
+pub(crate) const UNKEPT_NAMED: usize = 3;
+
 /// The most input files of `condor_glexec_job`.
 pub(crate) const INPUTS: usize = 10_000;
 

@@ -12,7 +12,9 @@ pub mod options;
 mod record;
 mod request;
 mod shown;
+mod sink;
 mod starter;
+mod streams;
 mod supervise;
 mod workspace;
 
@@ -21,17 +23,16 @@ pub use record::{EndedBy, Phase, Record, Status, figures};
 pub use request::{Input, News, Request};
 pub use starter::LastWord;
 
-use crate::ground::outcome::{Failure, OrFail, Outcome};
+use crate::ground::outcome::{Failure, Kind, Outcome};
 use crate::ground::program::Program;
 use crate::ground::resources::switch_core_off;
 use crate::ground::{frame, signals};
 use crate::sys;
 use life::Life;
-use options::{Destination, HELP, Options};
+use options::{HELP, Options};
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
-use shown::shown;
-use std::fs::File;
-use std::io::{IsTerminal, Write};
+use sink::Sink;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::process::ExitCode;
 
@@ -41,31 +42,27 @@ pub fn main() -> ExitCode {
 }
 
 fn work(options: Options) -> Outcome<ExitCode> {
-    let Options { request, json, verbose } = options;
+    let Options { mut request, json, verbose } = options;
     // A file size limit is an error to report; what this starts resets its signals itself.
     signals::ignore_write_signals();
-    let json = json.map(|destination| open_record(&destination)).transpose()?;
+    let sink = json.map(|destination| Sink::open(&destination, request.sandbox.as_deref())).transpose()?;
+    request.record = sink.as_ref().map(Sink::file);
     let watched = verbose || std::io::stderr().is_terminal();
     let record = run(&request, &mut |news| match news {
         News::Step(text) if watched => frame::report(Program::Job, &text),
         News::Step(_) => {}
         News::Notice(text) => frame::report(Program::Job, &text),
     });
-    if let Some(mut file) = json {
-        let written = file.write_all(format!("{}\n", record.to_json()).as_bytes());
-        written.or_fail(|| "cannot write the record (--json)")?;
+    // Where the record itself is what is wrong, it must not be written.
+    if let Some(sink) = sink
+        && record.failure.as_ref().is_none_or(|failure| failure.kind != Kind::Usage)
+    {
+        sink.write(format!("{}\n", record.to_json()).as_bytes())?;
     }
     match (record.failure, record.status) {
         (Some(failure), _) => Err(failure),
         (None, Some(status)) => Ok(end_like(status)),
         (None, None) => Err(Failure::permanent("it is not known how the job ended")),
-    }
-}
-
-fn open_record(destination: &Destination) -> Outcome<File> {
-    match destination {
-        Destination::Stdout => std::io::stdout().as_fd().try_clone_to_owned().map(File::from).or_fail(|| "stdout"),
-        Destination::File(path) => File::create(path).or_fail(|| format!("cannot write {}", shown(path))),
     }
 }
 

@@ -14,7 +14,7 @@ use core::time::Duration;
 use std::ffi::OsString;
 use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
@@ -30,9 +30,10 @@ What the job gets
   --env-file FILE      set the variables in FILE: NAME=VALUE entries, each ended by a NUL if there is a NUL in the file
                        (env -0), else by a newline; nothing is quoted. --env wins over it.
   --stdin FILE         the job's standard input (default: ours)
-  --stdout FILE        the job's standard output (default: ours); made or emptied
-  --stderr FILE        the job's standard error (default: ours); made or emptied. The same name as for --stdout is
-                       opened once.
+  --stdout FILE        the job's standard output (default: ours); made or emptied. A file in the sandbox (--sandbox), or
+                       below --output, is opened in the job's copy and comes back with it.
+  --stderr FILE        the job's standard error, in the same way. The same file as for --stdout is opened once, but in
+                       the sandbox refused.
   --proxy FILE         the job's proxy: this account's, mode 0600. It is copied into the sandbox under its own name (unless it is
                        there already), and the copy is removed afterwards.
   TMPDIR, TMP, TEMP, _CONDOR_SCRATCH_DIR (the sandbox) and, with --proxy, X509_USER_PROXY are set unless you set them.
@@ -44,6 +45,8 @@ Where it runs
                        writable for the target account: mode 1777)
   --execute DIR        make the sandbox below DIR (same conditions). Default: a directory that is made for this job beside
                        --output, or else in $TMPDIR or /tmp, and removed afterwards
+  --allow-root         run also as root, where uid 0 is a container's: the job is root there, and what keeps it from files
+                       does not keep it from changing modes, owners and times of what belongs to root
   --output DIR         leave the output (all that is in the sandbox afterwards) in DIR, on the same file system; DIR must not
                        exist or be empty. Default: it stays in the sandbox; a new sandbox that is empty is removed.
 
@@ -54,7 +57,8 @@ How long
   --delay D             wait at least D seconds before that (default: 5)
 
 What is told
-  --json FILE          write one line of JSON about what happened to FILE, or to stdout if FILE is -
+  --json FILE          write one line of JSON about what happened to FILE, which must be no stream of the job's; or to
+                       our own standard output if FILE is -, with --stdout
   --verbose            say on stderr what is being done; the default on a terminal
 
 On SIGTERM, SIGINT, SIGHUP, or at the time limit, the job's first process is sent SIGTERM, and after the grace period (or a second
@@ -108,7 +112,7 @@ enum Goes {
 struct Row(&'static str, Goes);
 
 /// All options.
-const OPTIONS: [Row; 17] = [
+const OPTIONS: [Row; 18] = [
     Row("--input", Goes::Repeated("FILE", Given::add_input)),
     Row("--env", Goes::Repeated("NAME=VALUE", Given::add_variable)),
     Row("--env-file", Goes::Path(|given| &mut given.env_file)),
@@ -128,6 +132,7 @@ const OPTIONS: [Row; 17] = [
     Row("--retries", Goes::Number(0..=limits::RETRIES, |given, retries| given.request.retries = retries)),
     Row("--delay", Goes::Number(0..=limits::RETRY_DELAY_SECONDS, |given, delay| given.request.delay = delay)),
     Row("--json", Goes::Path(|given| &mut given.json)),
+    Row("--allow-root", Goes::Flag(|given| given.request.allow_root = true)),
     Row("--verbose", Goes::Flag(|given| given.verbose = true)),
 ];
 
@@ -154,6 +159,8 @@ impl Given {
             stdin: None,
             stdout: None,
             stderr: None,
+            record: None,
+            allow_root: false,
             time_limit: None,
             grace: seconds(GRACE),
             retries: RETRIES,
@@ -220,6 +227,11 @@ impl Given {
         if request.switcher.is_some() && request.proxy.is_none() {
             return Err(Failure::usage("--switcher needs --proxy: the switcher maps the proxy to an account"));
         }
+        if self.json.as_deref().is_some_and(is_stdout) && request.stdout.is_none() {
+            return Err(Failure::usage(
+                "--json - needs --stdout FILE: else the job would write there, too; or --json FILE",
+            ));
+        }
         if request.sandbox.is_some() && request.execute.is_some() {
             return Err(Failure::usage("--sandbox and --execute exclude each other"));
         }
@@ -240,8 +252,12 @@ pub fn parse(mut arguments: Arguments) -> Outcome<Options> {
     let from_file = env_file.map_or(Ok(Vec::new()), |file| parse_file(&read_bounded(&file)?))?;
     request.environment = layered([&[], &from_file, &variables]);
     request.helpers = helpers()?;
-    let json = json.map(|path| if path.as_os_str() == "-" { Destination::Stdout } else { Destination::File(path) });
+    let json = json.map(|path| if is_stdout(&path) { Destination::Stdout } else { Destination::File(path) });
     Ok(Options { request, json, verbose })
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 /// A path that was given; empty is none.
@@ -282,7 +298,7 @@ fn input(argument: Vec<u8>) -> Outcome<Input> {
     Ok(Input { file: path("--input", file)?, name })
 }
 
-fn read_bounded(file: &std::path::Path) -> Outcome<Vec<u8>> {
+fn read_bounded(file: &Path) -> Outcome<Vec<u8>> {
     let failed = || format!("cannot read {}", Escaped(file.as_os_str().as_encoded_bytes()));
     let mut text = Vec::new();
     let most = u64::try_from(limits::ENVIRONMENT_BYTES).or_fail(failed)?;
@@ -346,6 +362,7 @@ mod tests {
             &["--input", "", "--", "true"],
             &["--switcher", "/usr/sbin/glexec", "--", "true"],
             &["--sandbox", "a", "--execute", "b", "--", "true"],
+            &["--json", "-", "--", "true"],
             &["--help", "--", "true"],
         ] {
             assert_eq!(parsed(bad).err().map(|failure| failure.kind), Some(Kind::Usage), "{bad:?}");

@@ -3,7 +3,9 @@
 use super::environment::Variable;
 use crate::files::component::Component;
 use core::time::Duration;
+use std::fs::File;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// A job: what to run, where, and with what.
 #[derive(Clone, Debug)]
@@ -27,10 +29,16 @@ pub struct Request {
     pub environment: Vec<Variable>,
     /// The job's standard input; without it, ours.
     pub stdin: Option<PathBuf>,
-    /// The job's standard output; without it, ours.
+    /// The job's standard output; without it, ours. A file below the sandbox, or below [`Request::output`], is one of
+    /// the job's output.
     pub stdout: Option<PathBuf>,
-    /// The job's standard error; without it, ours.
+    /// The job's standard error; without it, ours. As for [`Request::stdout`].
     pub stderr: Option<PathBuf>,
+    /// What the caller writes to afterwards, a record for one. It has to be another object than the job's streams, and
+    /// no file in the sandbox.
+    pub record: Option<Arc<File>>,
+    /// Whether root's own account may be the job's.
+    pub allow_root: bool,
     /// How long the job may run.
     pub time_limit: Option<Duration>,
     /// How long the job has between SIGTERM and SIGKILL.

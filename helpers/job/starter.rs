@@ -1,6 +1,7 @@
 //! The Starter's side of the environment channel: the wrapper's hello, the job's environment and standard streams, a
 //! fresh socket, and then the end of file that means that the job runs. (HTCondor up to 9.10, `GLexecStarter`.)
 
+use super::streams::Stream;
 use super::supervise::Supervisor;
 use crate::ground::limits;
 use crate::ground::pipe::Reader;
@@ -68,15 +69,15 @@ impl Conversation<'_> {
         &mut self,
         socket: OwnedFd,
         environment: &[u8],
-        streams: &[OwnedFd; 3],
+        streams: &[Stream; 3],
     ) -> Result<(), Unstarted> {
         self.await_hello(socket.as_fd())?;
         let until = later(limits::CHANNEL_DEADLINE);
         let length = i32::try_from(environment.len()).map_err(|_| Unstarted::Broken("too much environment".into()))?;
         self.send_all(socket.as_fd(), &length.to_ne_bytes(), until)?;
         self.send_all(socket.as_fd(), environment, until)?;
-        for stream in streams {
-            self.send_descriptor(socket.as_fd(), stream.as_fd(), until)?;
+        for passed in streams.iter().filter_map(Stream::passed) {
+            self.send_descriptor(socket.as_fd(), passed, until)?;
         }
         let (fresh, theirs) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         self.send_descriptor(socket.as_fd(), theirs.as_fd(), until)?;

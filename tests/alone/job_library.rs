@@ -29,6 +29,8 @@ fn request(directory: &Path, script: &str) -> Request {
         stdin: Some("/dev/null".into()),
         stdout: Some(directory.join("home/stdout")),
         stderr: None,
+        record: None,
+        allow_root: false,
         time_limit: None,
         grace: Duration::from_secs(1),
         retries: 0,

@@ -4,6 +4,7 @@ use crate::common::PILOT;
 use crate::playground::{Call, HANGS, Running, User, entries};
 use serde_json::Value;
 use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 #[test]
 fn the_time_limit_ends_the_job_softly_or_hard() {
     let user = User::new();
-    let limited = |grace: &str| user.job().args(["--json", "-", "--time-limit", "1", "--grace", grace]);
+    let limited = |grace: &str| user.job().recorded().args(["--time-limit", "1", "--grace", grace]);
     let done = limited("60").script("trap 'exit 9' TERM; while :; do sleep 0.1; done").run().expect(9);
     assert!(done.took > Duration::from_secs(1) && done.took < Duration::from_secs(30), "{:?}", done.took);
     assert_eq!(done.record()["ended_by"], "time limit");
@@ -29,7 +30,7 @@ fn the_time_limit_ends_the_job_softly_or_hard() {
 fn a_job_of_the_same_account_that_changes_the_stand_ins_mode_is_ended_all_the_same() {
     let user = User::new();
     for mode in ["0666", "0"] {
-        let call = user.job().args(["--json", "-", "--time-limit", "1", "--grace", "0"]);
+        let call = user.job().recorded().args(["--time-limit", "1", "--grace", "0"]);
         let script = format!("chmod {mode} \"$HOME.condor/.condor_glexec_job.credential\" && trap '' TERM; sleep 1000");
         let done = call.script(&script).run().expect_killed(9);
         assert_eq!(done.record()["failure"], Value::Null, "{done:?}");
@@ -44,7 +45,7 @@ fn a_stopping_signal_ends_the_job_and_what_it_wrote_is_kept() {
         let ready = user.file("ready", b"", 0o666);
         std::fs::remove_file(&ready).unwrap();
         let output = user.home.join(signal);
-        let call = user.job().args(["--json", "-", "--stdout", "ready"]).arg2("--output", &output);
+        let call = user.job().recorded().args(["--stdout", "ready"]).arg2("--output", &output);
         let mut running =
             call.script("echo kept > file; trap 'echo end >> file; exit 3' TERM; while :; do sleep 0.1; done").start();
         wait_for_sandbox_file(&mut running, &user.home, "file");
@@ -113,7 +114,7 @@ fn as_the_first_process_of_a_namespace_it_ends_what_the_job_leaves_running() {
     command.arg(format!("--reuid={}", PILOT.uid())).arg(format!("--regid={}", PILOT.gid()));
     command.arg(user.program("condor_glexec_job")).current_dir(&user.home).env_clear().env("TMPDIR", &user.temporary);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    Call { command }.script("setsid sleep 1000 & exit 5").run().expect_quiet(5);
+    Call { command, record: PathBuf::new() }.script("setsid sleep 1000 & exit 5").run().expect_quiet(5);
 }
 
 #[test]
@@ -141,6 +142,9 @@ fn children_that_it_did_not_start_are_refused() {
     let mut shell = Command::new("/bin/sh");
     let program = user.program("condor_glexec_job");
     shell.args(["-c", "sleep 3 & exec \"$0\" -- /bin/true"]).arg(program).stdout(Stdio::null());
+    if User::is_root() {
+        shell.uid(PILOT.uid()).gid(PILOT.gid());
+    }
     let said = shell.stderr(Stdio::piped()).current_dir(&user.home);
     let (mut errors, writer) = std::io::pipe().unwrap();
     let status = said.stderr(writer).status().unwrap();

@@ -44,6 +44,28 @@ fn output_that_nobody_asked_for_stays_in_the_sandbox() {
     assert_eq!(entries(sandbox), [sandbox.join("file")]);
 }
 
+/// The directory that is made for one job is open to the target account's names, or a monitor looks into it.
+#[test]
+fn j12_what_others_put_beside_the_sandbox_costs_nothing_but_a_word() {
+    let user = User::new();
+    let plant = "case $2 in cleanup) touch \"$(dirname \"$GLEXEC_SOURCE_PROXY\")/../foreign\";; esac; exec \"$@\"";
+    for (options, kept) in [(&["--output", "out"][..], true), (&[], false)] {
+        let call = user.job().args(user.switcher(plant)).args(options);
+        let script = if kept { "echo result > file; exit 3" } else { "exit 3" };
+        let done = call.script(script).run().expect(3);
+        let [run] = &entries(if kept { &user.home } else { &user.temporary })
+            .into_iter()
+            .filter(|path| path.to_string_lossy().contains("condor_glexec_job."))
+            .collect::<Vec<_>>()[..]
+        else {
+            panic!("{done:?}")
+        };
+        assert!(done.errors.contains(run.to_str().unwrap()) && done.errors.contains("not empty"), "{done:?}");
+        assert_eq!(entries(run), [run.join("foreign")]);
+        assert_eq!(user.home.join("out/file").exists(), kept || user.home.join("out").exists());
+    }
+}
+
 #[test]
 fn an_existing_sandbox_is_used_and_kept() {
     let user = User::new();
@@ -54,7 +76,7 @@ fn an_existing_sandbox_is_used_and_kept() {
     }
     user.file("execute/dir_1/sub/data", b"data\n", 0o600);
     let inode = sandbox.metadata().unwrap().ino();
-    let call = user.job().arg2("--sandbox", &sandbox).args(["--json", "-"]);
+    let call = user.job().arg2("--sandbox", &sandbox).recorded();
     let done = call.script("pwd; cat sub/data; echo more > sub/more; exit 4").run().expect(4);
     assert!(done.output.starts_with(format!("{}\ndata\n", sandbox.display()).as_bytes()));
     assert_eq!(done.record()["output"], sandbox.to_str().unwrap());

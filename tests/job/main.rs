@@ -13,4 +13,6 @@ mod files;
 mod hostile_family;
 mod playground;
 mod refusals;
+mod streams;
+mod trees;
 mod two_accounts;

@@ -35,6 +35,8 @@ impl User {
             directory(own);
             user.give(own);
         }
+        std::fs::write(user.record(), "").unwrap();
+        user.give(&user.record());
         user
     }
 
@@ -50,6 +52,11 @@ impl User {
 
     pub fn program(&self, name: &str) -> PathBuf {
         self.root.join("libexec").join(name)
+    }
+
+    /// Where calls with [`Call::recorded`] leave their record.
+    fn record(&self) -> PathBuf {
+        self.root.join("record")
     }
 
     /// A file of the user's in the home directory.
@@ -76,7 +83,7 @@ impl User {
         if Self::is_root() {
             command.uid(PILOT.uid()).gid(PILOT.gid());
         }
-        Call { command }
+        Call { command, record: self.record() }
     }
 
     /// What is in the temporary directory.
@@ -117,6 +124,7 @@ pub fn entries(directory: &Path) -> Vec<PathBuf> {
 
 pub struct Call {
     pub command: Command,
+    pub record: PathBuf,
 }
 
 impl Call {
@@ -128,6 +136,12 @@ impl Call {
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
         self.command.args(arguments);
         self
+    }
+
+    /// With a record, in a file of its own.
+    pub fn recorded(self) -> Self {
+        let record = self.record.clone();
+        self.arg2("--json", &record)
     }
 
     /// `-- /bin/sh -c SCRIPT`
@@ -166,7 +180,7 @@ impl Call {
 
     pub fn start(mut self) -> Running {
         let child = self.command.spawn().unwrap();
-        Running { child, began: Instant::now() }
+        Running { child, began: Instant::now(), record: self.record }
     }
 
     pub fn run(self) -> Done {
@@ -177,6 +191,7 @@ impl Call {
 pub struct Running {
     pub child: Child,
     pub began: Instant,
+    record: PathBuf,
 }
 
 impl Running {
@@ -227,6 +242,7 @@ impl Running {
             output: output.join().unwrap(),
             errors: String::from_utf8(errors.join().unwrap()).expect("messages are text"),
             took: self.began.elapsed(),
+            record: self.record,
         }
     }
 }
@@ -238,6 +254,7 @@ pub struct Done {
     pub output: Vec<u8>,
     pub errors: String,
     pub took: Duration,
+    record: PathBuf,
 }
 
 impl Done {
@@ -272,10 +289,11 @@ impl Done {
         done
     }
 
-    /// The record, if it was written to stdout as the last line.
+    /// The record of a call that was to leave one.
     #[track_caller]
     pub fn record(&self) -> Value {
-        let line = self.output.split(|byte| *byte == b'\n').rev().nth(1).unwrap();
+        let record = std::fs::read(&self.record).unwrap();
+        let line = record.strip_suffix(b"\n").unwrap();
         assert!(line.iter().all(|byte| (b' '..=b'~').contains(byte)));
         serde_json::from_slice(line).unwrap()
     }

@@ -5,6 +5,7 @@ use crate::playground::{User, directory, entries};
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 
 #[test]
@@ -71,6 +72,24 @@ fn what_is_missing_or_unfit_is_named_and_nothing_is_left() {
     assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
 }
 
+/// A job as root could change the modes and owners of all that is root's.
+#[test]
+#[ignore = "needs root"]
+fn j10_called_as_root_nothing_is_run_unless_that_is_asked_for() {
+    assert!(User::is_root(), "root is needed to be refused");
+    let user = User::new();
+    let as_root = || {
+        let mut call = user.job();
+        call.command.uid(0).gid(0).current_dir(&user.root);
+        call
+    };
+    let done =
+        as_root().args(["--output", "out"]).script("touch ran").run().expect_refusal(&["as root", "--allow-root"]);
+    assert!(done.output.is_empty() && !user.root.join("out").exists());
+    assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+    as_root().args(["--allow-root"]).arg2("--execute", &user.root).script("exit 4").run().expect_quiet(4);
+}
+
 #[test]
 fn a_job_that_cannot_be_started_says_why() {
     let user = User::new();
@@ -81,7 +100,7 @@ fn a_job_that_cannot_be_started_says_why() {
         ("/etc/passwd", "Permission denied"),
         ("./script", "Exec format error"),
     ] {
-        let call = user.job().args(["--json", "-"]).arg2("--input", &script).args(["--", command]);
+        let call = user.job().recorded().arg2("--input", &script).args(["--", command]);
         let done = call.run().expect_refusal(&["could not be started", words]);
         let record = done.record();
         assert_eq!((&record["status"], &record["ended_by"]), (&Value::Null, &Value::Null));
@@ -150,7 +169,7 @@ fn a_cleanup_that_fails_once_is_repeated_and_one_that_fails_twice_loses_nothing(
     assert_eq!(std::fs::read_to_string(user.home.join("out/file")).unwrap(), "precious\n");
 
     let never = "case $2 in cleanup) exit 201;; esac; exec \"$@\"";
-    let call = user.job().args(user.switcher(never)).args(["--output", "out2", "--json", "-"]);
+    let call = user.job().args(user.switcher(never)).args(["--output", "out2"]).recorded();
     let done =
         call.script("echo precious > file; exit 3").run().expect_refusal(&["Nothing is lost", "condor_glexec_cleanup"]);
     let record = done.record();

@@ -16,11 +16,15 @@ fn as_greg(site: &Site) -> (crate::common::Call, PathBuf) {
     let call = site.call("condor_glexec_job").separate_errors().cwd(site.root.join("pilot"));
     let call =
         call.arg("--switcher").arg(site.switcher()).arg("--proxy").arg(proxy).arg("--execute").arg(&site.execute);
-    (call.args(["--json", "-", "--retries", "1", "--delay", "0", "--output"]).arg(&output), output)
+    (call.arg("--json").arg(record(site)).args(["--retries", "1", "--delay", "0", "--output"]).arg(&output), output)
 }
 
-fn greg_record(finished: &crate::common::Finished) -> Value {
-    serde_json::from_str(finished.output.lines().last().unwrap()).unwrap()
+fn record(site: &Site) -> PathBuf {
+    site.root.join("pilot/record")
+}
+
+fn greg_record(site: &Site) -> Value {
+    serde_json::from_slice(&std::fs::read(record(site)).unwrap()).unwrap()
 }
 
 #[test]
@@ -31,7 +35,7 @@ fn with_two_accounts_the_job_is_the_targets_and_its_output_the_pilots() {
     let script = "id -un; pwd; echo result > file; chmod 0 file; mkdir d; chmod 0 d; exit 5";
     let finished = call.args(["--", "/bin/sh", "-c", script]).run().expect(5);
     assert_eq!(finished.errors, "");
-    let record = greg_record(&finished);
+    let record = greg_record(&site);
     let lines: Vec<&str> = finished.output.lines().collect();
     assert_eq!(lines[..2], [GREG.name, record["sandbox"].as_str().unwrap()]);
     let file = output.join("file").metadata().unwrap();
@@ -76,7 +80,7 @@ fn with_two_accounts_hostile_families_end() {
         let call = call.args(["--env", &format!("{}={kind}", hostile_family::VARIABLE), "--", "./family"]);
         // `finish` waits for the end of all who hold the output.
         let finished = call.args(hostile_family::ARGUMENTS).run();
-        let record = greg_record(&finished);
+        let record = greg_record(&site);
         assert_eq!(record["failure"], Value::Null, "{kind}: {finished:?}");
         assert!(output.join(hostile_family::READY).exists(), "{kind}: {finished:?}");
         std::fs::remove_dir_all(&output).unwrap();
@@ -97,7 +101,7 @@ fn with_two_accounts_a_family_that_uses_up_its_accounts_processes_ends() {
         call.last(limit_processes).args(["--time-limit", "2", "--grace", "0", "--stdout", "/dev/null", "--input"]);
     let call = call.arg(&program).args(["--env", &format!("{}=full", hostile_family::VARIABLE), "--", "./family"]);
     let finished = call.args(hostile_family::ARGUMENTS).run();
-    assert_eq!(greg_record(&finished)["failure"], Value::Null, "{finished:?}");
+    assert_eq!(greg_record(&site)["failure"], Value::Null, "{finished:?}");
     assert!(output.join(hostile_family::READY).exists(), "{finished:?}");
 }
 
@@ -110,7 +114,7 @@ fn with_two_accounts_time_limit_and_signals_work() {
     let script = "trap '' TERM; echo kept > file; setsid sleep 1000 & sleep 1000; sleep 1000";
     let finished = call.args(["--", "/bin/sh", "-c", script]).run();
     assert_eq!(finished.signal, Some(9), "{finished:?}");
-    assert_eq!(greg_record(&finished)["ended_by"], "time limit");
+    assert_eq!(greg_record(&site)["ended_by"], "time limit");
     assert_eq!(std::fs::read_to_string(output.join("file")).unwrap(), "kept\n");
 }
 

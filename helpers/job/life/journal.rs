@@ -22,6 +22,11 @@ impl Journal<'_> {
         (self.tell)(News::Notice(text));
     }
 
+    /// All that somebody else has collected.
+    pub(super) fn notices(&mut self, texts: &mut Vec<String>) {
+        texts.drain(..).for_each(|text| self.notice(&text));
+    }
+
     /// Notes a failure after which there is still something to be done. The first one counts; all are told.
     pub(super) fn fail(&mut self, failure: Failure) {
         if self.record.failure.is_some() {

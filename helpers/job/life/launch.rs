@@ -72,7 +72,7 @@ fn try_launch(helpers: &mut Helpers<'_, '_>, given: &Equipment) -> Outcome<Resul
         .arg(OsStr::from_bytes(helpers.workspace.proxy().bytes()))
         .arg(OsStr::from_bytes(&helpers.workspace.path()))
         .arg(helpers.request.helpers.join(Program::JobWrapper.name()))
-        .args(["-", "-", "-"])
+        .args(given.streams.iter().map(|stream| OsStr::from_bytes(stream.name())))
         .args(helpers.request.command.iter().map(|argument| OsStr::from_bytes(argument)))
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::from(printed_to))

@@ -9,6 +9,7 @@ mod watch;
 
 use super::record::{Record, Status};
 use super::request::{News, Request};
+use super::streams;
 use super::supervise::{OnStop, Supervisor};
 use super::workspace::Workspace;
 use crate::ground::escape::Escaped;
@@ -40,17 +41,20 @@ impl<'r> Life<'r> {
         tell: &'r mut dyn FnMut(News<'_>),
     ) -> Outcome<Self> {
         record.begin("prepare");
+        prepare::require_ordinary_account(request)?;
         let supervisor = Supervisor::new()?;
         record.switcher = prepare::switcher(request)?;
-        let input = prepare::input(request)?;
-        let mut workspace = Workspace::prepare(request)?;
+        let input = streams::input(request)?;
+        let mut workspace = Workspace::prepare(request, &streams::held(request)?)?;
         record.sandbox = Some(workspace.path());
         let rest = prepare::environment(&workspace, &request.environment)
-            .and_then(|environment| Ok((environment, prepare::outputs(request)?)));
+            .and_then(|environment| Ok((environment, streams::with_outputs(request, input, &workspace.path())?)));
         match rest {
-            Ok((environment, [output, errors])) => {
-                let equipment = Equipment { environment, streams: [input, output, errors] };
-                Ok(Life { request, journal: Journal { record, tell }, supervisor, workspace, equipment })
+            Ok((environment, streams)) => {
+                let equipment = Equipment { environment, streams };
+                let mut journal = Journal { record, tell };
+                journal.notices(&mut workspace.notices);
+                Ok(Life { request, journal, supervisor, workspace, equipment })
             }
             Err(failure) => {
                 workspace.undo()?;
@@ -73,7 +77,13 @@ impl<'r> Life<'r> {
         self.journal.step("cleanup", "taking the sandbox back");
         self.helpers().take_back()?;
         self.journal.step("output", "leaving the output in its place");
-        if has_run { self.leave_output() } else { self.workspace.undo() }
+        if has_run { self.leave_output() } else { self.undo() }
+    }
+
+    fn undo(&mut self) -> Outcome {
+        let undone = self.workspace.undo();
+        self.journal.notices(&mut self.workspace.notices);
+        undone
     }
 
     fn helpers(&mut self) -> Helpers<'_, 'r> {
@@ -94,7 +104,7 @@ impl<'r> Life<'r> {
         if !self.workspace.is_home()? {
             self.helpers().take_back()?;
         }
-        self.workspace.undo()
+        self.undo()
     }
 
     /// The job from its start until none of its processes is left; false if it was never started.
@@ -116,6 +126,7 @@ impl<'r> Life<'r> {
 
     fn leave_output(&mut self) -> Outcome {
         self.journal.record.output = self.workspace.leave()?;
+        self.journal.notices(&mut self.workspace.notices);
         if let (Some(output), None) = (&self.journal.record.output, &self.request.output) {
             let text = format!("the output is in {}", Escaped(output));
             self.journal.notice(&text);

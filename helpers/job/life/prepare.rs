@@ -1,4 +1,4 @@
-//! What the job is given: a switcher, an environment, standard streams.
+//! What the job is given: an account, a switcher, an environment.
 
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -6,16 +6,26 @@ use crate::ground::program::Program;
 use crate::job::environment::{Variable, encode, layered};
 use crate::job::request::Request;
 use crate::job::shown::shown;
+use crate::job::streams::Stream;
 use crate::job::workspace::Workspace;
-use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use rustix::process::{geteuid, getuid};
 
 /// What the job gets through the channel.
 pub(super) struct Equipment {
     pub(super) environment: Vec<u8>,
     /// Its standard input, output and error.
-    pub(super) streams: [OwnedFd; 3],
+    pub(super) streams: [Stream; 3],
+}
+
+/// Root's own account is nobody's to run jobs in: what confines a job leaves to it what its account owns.
+pub(super) fn require_ordinary_account(request: &Request) -> Outcome {
+    if request.allow_root || !(geteuid().is_root() || getuid().is_root()) {
+        return Ok(());
+    }
+    Err(Failure::permanent(
+        "called as root: the job would be root, too; call it as another account, or with --allow-root where uid 0 is a \
+         container's and all that belongs to it may be the job's",
+    ))
 }
 
 /// The switcher's absolute path.
@@ -46,33 +56,4 @@ pub(super) fn environment(workspace: &Workspace, asked_for: &[Variable]) -> Outc
         )));
     }
     Ok(environment)
-}
-
-/// The job's standard input, opened before anything is made.
-pub(super) fn input(request: &Request) -> Outcome<OwnedFd> {
-    stream(request.stdin.as_deref(), std::io::stdin().as_fd(), |path| File::open(path))
-}
-
-/// The job's standard output and standard error: one file, if they have one name.
-pub(super) fn outputs(request: &Request) -> Outcome<[OwnedFd; 2]> {
-    let create = |path: &Path| File::create(path);
-    let output = stream(request.stdout.as_deref(), std::io::stdout().as_fd(), create)?;
-    let same = request.stderr.is_some() && request.stderr == request.stdout;
-    let errors = if same {
-        output.try_clone().or_fail(|| "cannot duplicate a descriptor")?
-    } else {
-        stream(request.stderr.as_deref(), std::io::stderr().as_fd(), create)?
-    };
-    Ok([output, errors])
-}
-
-fn stream(
-    path: Option<&Path>,
-    own: BorrowedFd<'_>,
-    open: impl FnOnce(&Path) -> std::io::Result<File>,
-) -> Outcome<OwnedFd> {
-    match path {
-        Some(path) => open(path).map(OwnedFd::from).or_fail(|| format!("cannot open {}", shown(path))),
-        None => own.try_clone_to_owned().or_fail(|| "cannot duplicate a standard descriptor"),
-    }
 }

@@ -5,8 +5,10 @@ mod directory;
 mod entry;
 mod given;
 mod make;
+mod survey;
 
 use super::request::Request;
+use super::streams::Held;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
@@ -20,37 +22,47 @@ use rustix::fs::{AtFlags, Mode, OFlags, fchmod, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use rustix::process::umask;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use survey::survey;
 
 /// The sandbox, what was put into it, and where it goes in the end.
 pub(super) struct Workspace {
     directory: Directory,
     contents: Contents,
     output: Option<Entry>,
+    /// What is to be told, and is no failure.
+    pub(super) notices: Vec<String>,
 }
 
 impl Workspace {
     /// Makes or takes the sandbox and puts the proxy and the input files into it. All that exists already is opened and
-    /// checked before anything is made; if something fails after that, it is undone.
+    /// checked before anything is made, and nothing in it may be one of `held`; if something fails after that, it is
+    /// undone.
     ///
     /// # Errors
     /// Names the file or directory that is missing or unfit.
-    pub(super) fn prepare(request: &Request) -> Outcome<Self> {
+    pub(super) fn prepare(request: &Request, held: &[Held]) -> Outcome<Self> {
         // The caller's may take the owner's bits from what is made here, which then could not be opened.
         let umask_before = umask(Mode::RWXG | Mode::RWXO);
-        let prepared = Self::make_or_take(request);
+        let prepared = Self::make_or_take(request, held);
         umask(umask_before);
         prepared
     }
 
-    fn make_or_take(request: &Request) -> Outcome<Self> {
+    fn make_or_take(request: &Request, held: &[Held]) -> Outcome<Self> {
         let Given { inputs, proxy, output } = Given::open(request)?;
         let contents = Contents::new()?;
+        let mut notices = Vec::new();
         let directory = match &request.sandbox {
-            Some(sandbox) => Directory::enter(Names::find(&resolved(sandbox)?)?, false)?,
+            Some(sandbox) => {
+                let directory = Directory::enter(Names::find(&resolved(sandbox)?)?, false)?;
+                let proxy = proxy.as_ref().map_or(&contents.proxy, |proxy| &proxy.source.name);
+                notices.extend(survey(&directory, proxy, held)?);
+                directory
+            }
             None => make::make(request, output.as_ref())?,
         };
-        let mut workspace = Workspace { directory, contents, output };
-        let Workspace { directory, contents, output } = &mut workspace;
+        let mut workspace = Workspace { directory, contents, output, notices };
+        let Workspace { directory, contents, output, .. } = &mut workspace;
         let filled = output
             .as_ref()
             .map_or(Ok(()), |output| require_one_file_system(&directory.names, output))
@@ -124,7 +136,8 @@ impl Workspace {
         if self.directory.made {
             self.remove().or_fail(|| format!("cannot remove the sandbox {}", Escaped(&self.path())))?;
         }
-        self.directory.run_directory.as_ref().map_or(Ok(()), Entry::remove_directory)
+        self.remove_run_directory();
+        Ok(())
     }
 
     /// For a job that has run, and whose sandbox has come back: removes the credential that was put there and leaves
@@ -143,12 +156,18 @@ impl Workspace {
             None if self.directory.made && self.remove_if_empty().or_fail(stays)? => None,
             None => Some(self.path()),
         };
-        if let Some(run_directory) = &self.directory.run_directory
-            && (left.is_none() || self.output.is_some())
-        {
-            run_directory.remove_directory()?;
+        if left.is_none() || self.output.is_some() {
+            self.remove_run_directory();
         }
         Ok(left)
+    }
+
+    /// Others can put something into that directory, where a second account has to make a name in it. That is not the
+    /// job's, and no failure of it.
+    fn remove_run_directory(&mut self) {
+        if let Some(Err(failure)) = self.directory.run_directory.as_ref().map(Entry::remove_directory) {
+            self.notices.push(format!("{failure}; it is not needed any more: look what somebody put there"));
+        }
     }
 
     /// Makes the sandbox the output, whose path is given.
