@@ -218,8 +218,7 @@ impl<'g> Sender<'g> {
             step::ENTER => {
                 if let Some((name, mode, mtime)) = self.entry(input) {
                     self.add(&Record::Enter { name, mode, mtime });
-                    let added = if self.from_pilot { 0 } else { 0o700 };
-                    self.want(name, FileType::Directory, mode & 0o755 | added, mtime, &[]);
+                    self.want(name, FileType::Directory, mode & 0o755 | self.added(0o700), mtime, &[]);
                     if self.depth >= self.rules.depth {
                         self.wanted = None;
                     }
@@ -243,7 +242,13 @@ impl<'g> Sender<'g> {
                     match kept {
                         Kept::As(seen) => {
                             let mtime = Time { seconds: seen.mtime.0, nanoseconds: seen.mtime.1 };
-                            self.want(name, FileType::RegularFile, seen.mode & 0o755, mtime, &seen.content);
+                            self.want(
+                                name,
+                                FileType::RegularFile,
+                                seen.mode & 0o755 | self.added(0o400),
+                                mtime,
+                                &seen.content,
+                            );
                         }
                         Kept::LeftOut => self.count(name),
                         Kept::Elsewhere | Kept::Fatal => self.wanted = None,
@@ -254,7 +259,7 @@ impl<'g> Sender<'g> {
                 if let Some((name, mode, mtime)) = self.entry(input) {
                     let content = input.text();
                     self.add(&Record::Small { name, mode, mtime, content });
-                    self.want(name, FileType::RegularFile, mode & 0o755, mtime, content);
+                    self.want(name, FileType::RegularFile, mode & 0o755 | self.added(0o400), mtime, content);
                 }
             }
             step::SYMLINK => {
@@ -349,6 +354,11 @@ impl<'g> Sender<'g> {
         if is_proxy || self.totals.entries > self.rules.entries {
             self.wanted = None;
         }
+    }
+
+    /// What the pilot is to be able to do with what comes back.
+    fn added(&self, bits: u16) -> u16 {
+        if self.from_pilot { 0 } else { bits }
     }
 
     fn want(&mut self, name: Name<'_>, kind: FileType, mode: u16, mtime: Time, content: &[u8]) {

@@ -183,7 +183,7 @@ fn records(input: &mut Input<'_>, proof: &Confined) {
                     Reason::Special,
                     Reason::OtherFileSystem,
                     Reason::EscapingLink,
-                    Reason::Unreadable,
+                    Reason::Unreadable(1 + mode % limits::ERRNO),
                     Reason::AnyLink,
                 ];
                 Record::LeftOut { name, reason: reasons[input.choice(reasons.len())] }

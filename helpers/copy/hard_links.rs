@@ -14,8 +14,8 @@ use rustix::fs::{AtFlags, Mode, linkat, mkdirat, openat, unlinkat};
 use rustix::io::Errno;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-/// The digits of the largest inode number.
-const KEY_BYTES: usize = 16;
+/// The digits of the largest device and inode numbers: each btrfs subvolume counts its inodes by itself.
+const KEY_BYTES: usize = 33;
 
 /// The index. It is made when the first file is remembered.
 #[derive(Default)]
@@ -90,7 +90,7 @@ impl HardLinks {
 /// What a file is called in the index.
 fn key(source: &Metadata) -> ArrayString<KEY_BYTES> {
     let mut key = ArrayString::new();
-    // The largest number fits.
-    let _ = write!(key, "{:x}", source.identity.1);
+    // The largest numbers fit.
+    let _ = write!(key, "{:x}-{:x}", source.identity.0, source.identity.1);
     key
 }

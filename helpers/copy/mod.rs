@@ -8,6 +8,7 @@
 mod bounds;
 mod hard_links;
 pub mod link;
+pub mod origin;
 pub mod progress;
 pub mod receive;
 pub(crate) mod report;

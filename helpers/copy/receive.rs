@@ -5,10 +5,10 @@ use crate::confine::Confined;
 use crate::copy::bounds::Bounds;
 use crate::copy::hard_links::{HardLinks, Linked};
 use crate::copy::link::stays_inside;
+use crate::copy::origin::{KEPT_MODE, Origin};
 use crate::copy::progress::Progress;
 use crate::copy::report::{LeftOutList, Report};
-use crate::copy::rules::{CleanupRules, Symlinks};
-use crate::files::component::Component;
+use crate::copy::rules::Symlinks;
 use crate::files::content::{Copier, Uncopied, write_all};
 use crate::files::metadata::{Metadata, Time};
 use crate::files::name::Name;
@@ -31,38 +31,8 @@ use rustix::io::Errno;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-/// The permission bits that can be kept: never set-id or sticky, never writable by group or others.
-pub(crate) const KEPT_MODE: u16 = 0o755;
-
 /// How often the sender is told that the receiver is alive.
 const NEWS_PAUSE: Duration = Duration::from_secs(1);
-
-/// Whom the tree comes from.
-pub enum Origin<'a> {
-    /// The pilot, who may have any link in it.
-    Pilot,
-    /// The target side: the proxy with this name is not its to send, and the site's rules hold.
-    Target(&'a Component, CleanupRules),
-}
-
-impl Origin<'_> {
-    /// What every directory of the copy lets its new owner do, whatever its old owner did to it: the pilot has to
-    /// move, to read and in the end to remove what a job left. A job gets its directories as the submitter made them.
-    const fn added_to_directories(&self) -> u16 {
-        match self {
-            Origin::Pilot => 0,
-            Origin::Target(..) => CHANGE,
-        }
-    }
-
-    /// The bounds; of what comes from the pilot the largest that a site could choose.
-    fn rules(&self) -> CleanupRules {
-        match self {
-            Origin::Pilot => CleanupRules::default(),
-            Origin::Target(_, rules) => *rules,
-        }
-    }
-}
 
 /// A tree that arrived whole.
 pub struct Received {
@@ -87,8 +57,8 @@ struct Pending {
 /// What is the same for all files that we make in one tree; learnt from the first.
 #[derive(Clone, Copy)]
 struct OwnKind {
-    /// The file system that they are on. On some, files and directories do not show the same one.
-    device: u64,
+    /// The first one, which tells the file system that they are on. On some, directories do not show the same one.
+    first: Metadata,
     /// Whether a file is created with just the mode that was asked for; a default ACL of a directory above could
     /// change it.
     exact: bool,
@@ -230,7 +200,7 @@ impl Receiver<'_> {
             }
             Record::Small { name, mode, mtime, content } => {
                 self.count(name)?;
-                self.small_file(name, mode_of(mode & KEPT_MODE), mtime, content)
+                self.small_file(name, self.origin.file_mode(mode), mtime, content)
             }
             Record::Symlink { name, target, mtime } => {
                 self.count(name)?;
@@ -270,11 +240,7 @@ impl Receiver<'_> {
         let child = mkdirat(here, name.bytes(), Mode::RWXU)
             .and_then(|()| openat(here, name.bytes(), DIRECTORY, Mode::empty()))
             .map_err(|errno| self.failure("make the directory", name, errno))?;
-        let pending = Pending {
-            mode: mode_of(mode & KEPT_MODE | self.origin.added_to_directories()),
-            mtime,
-            path_length: self.report.enter(name),
-        };
+        let pending = Pending { mode: self.origin.directory_mode(mode), mtime, path_length: self.report.enter(name) };
         self.walk.enter(child, pending).or_fail(|| "cannot go down")?;
         self.totals.directories = self.totals.directories.saturating_add(1);
         Ok(())
@@ -312,8 +278,25 @@ impl Receiver<'_> {
         }
     }
 
+    /// Does without an entry that cannot be read, if that is a way out.
+    fn give_up(&mut self, what: &str, name: Name<'_>, errno: Errno) -> Outcome {
+        match (self.origin, Reason::of(errno)) {
+            (Origin::Target(..), Some(reason)) => {
+                self.leave_out(name, reason);
+                Ok(())
+            }
+            _ => Err(self.failure(what, name, errno)),
+        }
+    }
+
     fn file(&mut self, name: Name<'_>, from: Handed) -> Outcome {
-        let source = Metadata::of(&from).map_err(|errno| self.failure("look at the file", name, errno))?;
+        let source = match Metadata::of(&from) {
+            Ok(source) => source,
+            Err(errno) => {
+                from.refuse();
+                return self.give_up("look at the file", name, errno);
+            }
+        };
         if source.kind != FileType::RegularFile {
             from.refuse();
             self.leave_out(name, Reason::Special);
@@ -324,18 +307,20 @@ impl Receiver<'_> {
             self.totals.hard_links = self.totals.hard_links.saturating_add(1);
             return Ok(());
         }
-        let mode = mode_of(source.mode & KEPT_MODE);
+        let mode = self.origin.file_mode(source.mode);
         let own = self.create(name, mode)?;
         if !self.is_neighbour(&source) {
             // Nothing is asked of its file system, not even to be let go.
             from.refuse();
-            unlinkat(self.walk.directory(), name.bytes(), AtFlags::empty())
-                .map_err(|errno| self.failure("remove the file", name, errno))?;
+            self.unmake(name)?;
             self.leave_out(name, Reason::OtherFileSystem);
             return Ok(());
         }
         let from = from.accept();
-        self.content(name, &source, &from, &own)?;
+        if let Err(errno) = self.content(name, &source, &from, &own)? {
+            self.unmake(name)?;
+            return self.give_up("read the file", name, errno);
+        }
         self.finish(name, own, mode, source.mtime)?;
         if source.links > 1 { self.remember(name, &source) } else { Ok(()) }
     }
@@ -343,7 +328,14 @@ impl Receiver<'_> {
     /// Whether a file is on the file system that we make ours on: its server is the kernel, or one that the site
     /// trusts.
     fn is_neighbour(&self, source: &Metadata) -> bool {
-        self.own_kind.is_some_and(|kind| kind.device == source.device())
+        let is_one = |first: &Metadata| first.device() == source.device() || first.shares_mount_with(source);
+        self.own_kind.is_some_and(|kind| is_one(&kind.first))
+    }
+
+    /// Removes a file that was made for what does not come.
+    fn unmake(&self, name: Name<'_>) -> Outcome {
+        unlinkat(self.walk.directory(), name.bytes(), AtFlags::empty())
+            .map_err(|errno| self.failure("remove the file", name, errno))
     }
 
     fn small_file(&mut self, name: Name<'_>, mode: Mode, mtime: Time, content: &[u8]) -> Outcome {
@@ -363,7 +355,7 @@ impl Receiver<'_> {
         let own = openat(self.walk.directory(), name.bytes(), flags, asked).map_err(|errno| unmade(self, errno))?;
         if first {
             let made = Metadata::of(&own).map_err(|errno| unmade(self, errno))?;
-            self.own_kind = Some(OwnKind { device: made.device(), exact: made.mode == KEPT_MODE });
+            self.own_kind = Some(OwnKind { first: made, exact: made.mode == KEPT_MODE });
             fchmod(&own, mode).map_err(|errno| unmade(self, errno))?;
         }
         Ok(own)
@@ -380,7 +372,14 @@ impl Receiver<'_> {
         Ok(())
     }
 
-    fn content(&mut self, name: Name<'_>, source: &Metadata, from: &OwnedFd, own: &OwnedFd) -> Outcome {
+    /// Fills a file. The inner error is the kernel's word when the source was read.
+    fn content(
+        &mut self,
+        name: Name<'_>,
+        source: &Metadata,
+        from: &OwnedFd,
+        own: &OwnedFd,
+    ) -> Outcome<Result<(), Errno>> {
         let Receiver { copier, bounds, totals, connection, progress, next_news, .. } = self;
         let copied = copier.copy(from.as_fd(), own.as_fd(), source, |bytes| {
             bounds.add_bytes(totals, bytes)?;
@@ -388,11 +387,13 @@ impl Receiver<'_> {
             tell_news(totals, connection, progress, next_news);
             Ok(())
         });
-        copied.map_err(|why| match why {
-            Uncopied::Stopped(failure) => failure,
-            Uncopied::Changed => self.report.changed(name),
-            Uncopied::System(errno) => self.failure("copy the file", name, errno),
-        })
+        match copied {
+            Ok(()) => Ok(Ok(())),
+            Err(Uncopied::Unreadable(errno)) => Ok(Err(errno)),
+            Err(Uncopied::Stopped(failure)) => Err(failure),
+            Err(Uncopied::Changed) => Err(self.report.changed(name)),
+            Err(Uncopied::System(errno)) => Err(self.failure("copy the file", name, errno)),
+        }
     }
 
     /// Makes `name` a further name of a file that is here already under the source's inode number; false if there is
@@ -432,9 +433,10 @@ fn end_after(patience: Duration) {
 
 #[cfg(test)]
 mod tests {
-    use super::{CleanupRules, Origin, receive_all};
+    use super::{Origin, receive_all};
     use crate::confine::Confined;
     use crate::copy::progress::Progress;
+    use crate::copy::rules::CleanupRules;
     use crate::files::component::Component;
     use crate::files::metadata::Time;
     use crate::ground::outcome::Outcome;

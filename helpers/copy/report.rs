@@ -41,6 +41,12 @@ impl Report {
         self.path.truncate(before);
     }
 
+    /// What the current directory is called.
+    pub(crate) fn directory_name(&self) -> &[u8] {
+        let path = self.path.strip_suffix(b"/").unwrap_or_default();
+        path.rsplit(|byte| *byte == b'/').next().unwrap_or_default()
+    }
+
     /// An entry of the current directory, fit to be shown.
     pub(crate) fn shown(&self, name: Name<'_>) -> String {
         Escaped(&[&self.path[..], name.bytes()].concat()).to_string()

@@ -55,8 +55,7 @@ pub enum Tree<'a> {
     /// What a job is to have: all of it, or nothing. The proxy with this name at its top travels as this copy, if
     /// there is one.
     Inputs(Option<(&'a Component, BorrowedFd<'a>)>),
-    /// What a job left: all but the proxy with this name at its top. What another account put there so that the job
-    /// could not read it is no reason to lose the rest.
+    /// What a job left: all but the proxy with this name at its top. What cannot be read is no reason to lose the rest.
     Results(&'a Component),
 }
 
@@ -65,7 +64,8 @@ struct Sender<'a> {
     proof: &'a Confined,
     tree: Tree<'a>,
     walk: Walk<Resume>,
-    device: u64,
+    /// The tree's own directory.
+    top: Metadata,
     /// Wiped in the end, as is `content`: a proxy may be among the files.
     packet: Zeroizing<Vec<u8>>,
     content: Zeroizing<Vec<u8>>,
@@ -108,7 +108,7 @@ pub fn send_tree(
         proof,
         tree,
         walk: Walk::new(top, limits::DEPTH),
-        device: found.device(),
+        top: found,
         packet,
         content: Zeroizing::new(vec![0; limits::INLINE_BYTES + 1]),
         files: ArrayVec::new(),
@@ -134,12 +134,32 @@ pub fn send_tree(
     }
 }
 
+/// Why one entry was not sent.
+enum Trouble {
+    /// It answers with this errno whoever wants to read it.
+    Entry(Errno),
+    /// The copy cannot go on.
+    Copy(Failure),
+}
+
+impl From<Errno> for Trouble {
+    fn from(errno: Errno) -> Self {
+        Trouble::Entry(errno)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        Trouble::Copy(failure)
+    }
+}
+
 impl Sender<'_> {
     fn send_all(&mut self) -> Outcome {
         let mut cookie = 0;
         loop {
-            match self.list(cookie)? {
-                Some((child, resume)) => {
+            match self.list(cookie) {
+                Ok(Some((child, resume))) => {
                     self.walk.enter(child, resume).map_err(|errno| match errno {
                         Errno::NAMETOOLONG => {
                             Failure::permanent(format_args!("the tree is deeper than {} directories", limits::DEPTH))
@@ -148,29 +168,46 @@ impl Sender<'_> {
                     })?;
                     cookie = 0;
                 }
-                None if self.walk.depth() == 0 => return Ok(()),
-                None => {
-                    cookie = self.up()?;
-                    self.add(&Record::Leave, None)?;
-                }
+                Ok(None) if self.walk.depth() == 0 => return Ok(()),
+                Ok(None) => cookie = self.leave()?,
+                Err(Trouble::Entry(errno)) => cookie = self.leave_unlisted(errno)?,
+                Err(Trouble::Copy(failure)) => return Err(failure),
             }
         }
     }
 
+    /// Goes back to the parent from a directory whose listing failed: what is left of it is left out. Gives where to go
+    /// on reading the parent.
+    fn leave_unlisted(&mut self, errno: Errno) -> Outcome<u64> {
+        let unlisted = self.report.directory_name().to_vec();
+        let name = Name::new(&unlisted).map_err(|_| errno).or_fail(|| "cannot list the sandbox")?;
+        let cookie = self.leave()?;
+        self.count()?;
+        self.give_up(name, errno)?;
+        Ok(cookie)
+    }
+
+    /// Goes back to the parent; gives where to go on reading it.
+    fn leave(&mut self) -> Outcome<u64> {
+        let cookie = self.up()?;
+        self.add(&Record::Leave, None)?;
+        Ok(cookie)
+    }
+
     /// Reads on in the current directory at `cookie` until a directory is to be entered, or to its end.
-    fn list(&mut self, cookie: u64) -> Outcome<Option<(OwnedFd, Resume)>> {
+    fn list(&mut self, cookie: u64) -> Result<Option<(OwnedFd, Resume)>, Trouble> {
         // The iterator borrows its descriptor, the entries go through `self`: a second descriptor of the same open
         // directory.
         let directory =
             rustix::io::fcntl_dupfd_cloexec(self.walk.directory(), 3).or_fail(|| "cannot list a directory")?;
         if cookie != 0 {
-            seek(&directory, SeekFrom::Start(cookie)).or_fail(|| "cannot go on listing a directory")?;
+            seek(&directory, SeekFrom::Start(cookie))?;
         }
         let mut room = [MaybeUninit::uninit(); ENTRIES_BYTES];
         let mut listing = RawDir::new(&directory, &mut room);
         while let Some(entry) = listing.next() {
             beat();
-            let entry = entry.or_fail(|| "cannot list a directory")?;
+            let entry = entry?;
             let listed = entry.file_name().to_bytes();
             if listed == b"." || listed == b".." {
                 continue;
@@ -192,60 +229,88 @@ impl Sender<'_> {
         matches!(self.tree, Tree::Results(proxy) if self.walk.depth() == 0 && name == *proxy)
     }
 
-    /// Whether `name`, which could not be opened, may be left out: its owner denies it, or holds a lease on it.
-    fn may_leave_out(&self, name: Name<'_>, errno: Errno) -> bool {
+    /// Why `name`, which cannot be read, is left out; `None` where that is no way out: what a job is to have is all or
+    /// nothing, and a lease on a file of the job's own is to be waited for.
+    fn reason_to_leave_out(&self, name: Name<'_>, errno: Errno) -> Option<Reason> {
         let foreign = || {
             Metadata::at(self.walk.directory(), name.bytes())
                 .is_ok_and(|found| found.owner != rustix::process::geteuid().as_raw())
         };
-        matches!(self.tree, Tree::Results(_)) && matches!(errno, Errno::ACCESS | Errno::AGAIN) && foreign()
+        match self.tree {
+            Tree::Results(_) if errno != Errno::AGAIN || foreign() => Reason::of(errno),
+            _ => None,
+        }
     }
 
-    fn entry(&mut self, name: Name<'_>, hint: FileType) -> Outcome<Next> {
+    fn count(&mut self) -> Outcome {
         self.entries = self.entries.saturating_add(1);
         if self.entries > limits::ENTRIES {
             return Err(Failure::permanent(format_args!("the tree has more than {} entries", limits::ENTRIES)));
         }
-        let kind = match hint {
-            FileType::Unknown => {
-                Metadata::at(self.walk.directory(), name.bytes()).map_err(|errno| self.unreadable(name, errno))?.kind
-            }
-            known => known,
-        };
-        match kind {
-            FileType::Directory => self.directory(name),
-            FileType::RegularFile => self.file(name).map(|()| Next::Sibling),
-            FileType::Symlink => self.symlink(name).map(|()| Next::Sibling),
-            _ => self.leave_out(name, Reason::Special).map(|()| Next::Sibling),
+        Ok(())
+    }
+
+    fn entry(&mut self, name: Name<'_>, hint: FileType) -> Outcome<Next> {
+        self.count()?;
+        match self.of_kind(name, hint) {
+            Ok(next) => Ok(next),
+            Err(Trouble::Entry(errno)) => self.give_up(name, errno).map(|()| Next::Sibling),
+            Err(Trouble::Copy(failure)) => Err(failure),
         }
     }
 
-    fn directory(&mut self, name: Name<'_>) -> Outcome<Next> {
-        let Opened { directory: child, found, restore } =
-            match open_directory(self.walk.directory(), name.bytes(), LIST) {
-                Err(errno) if self.may_leave_out(name, errno) => {
-                    return self.leave_out(name, Reason::Unreadable).map(|()| Next::Sibling);
-                }
-                other => other.map_err(|errno| self.unreadable(name, errno))?,
-            };
-        if found.device() != self.device {
-            return self.leave_out(name, Reason::OtherFileSystem).map(|()| Next::Sibling);
+    fn of_kind(&mut self, name: Name<'_>, hint: FileType) -> Result<Next, Trouble> {
+        let kind = match hint {
+            FileType::Unknown => Metadata::at(self.walk.directory(), name.bytes())?.kind,
+            known => known,
+        };
+        match kind {
+            FileType::Directory => return self.directory(name),
+            FileType::RegularFile => self.file(name)?,
+            FileType::Symlink => self.symlink(name)?,
+            _ => self.leave_out(name, Reason::Special)?,
         }
+        Ok(Next::Sibling)
+    }
+
+    fn directory(&mut self, name: Name<'_>) -> Result<Next, Trouble> {
+        let is_mount = |found: &Metadata| !found.shares_mount_with(&self.top);
+        let mounted = is_mount(&Metadata::at(self.walk.directory(), name.bytes())?);
+        // The server of what is mounted there may never answer who opens it.
+        let opened = if mounted { None } else { Some(open_directory(self.walk.directory(), name.bytes(), LIST)?) };
+        let Some(Opened { directory: child, found, restore }) = opened.filter(|opened| !is_mount(&opened.found)) else {
+            self.leave_out(name, Reason::OtherFileSystem)?;
+            return Ok(Next::Sibling);
+        };
         let path_length = self.report.enter(name);
         self.add(&Record::Enter { name, mode: found.mode, mtime: found.mtime }, None)?;
         Ok(Next::Child { directory: child, restore, path_length })
     }
 
-    fn file(&mut self, name: Name<'_>) -> Outcome {
+    fn file(&mut self, name: Name<'_>) -> Result<(), Trouble> {
         if let Tree::Inputs(Some((proxy, copy))) = self.tree
             && self.walk.depth() == 0
             && name == *proxy
         {
             let copy = rustix::io::fcntl_dupfd_cloexec(copy, 3).or_fail(|| "cannot duplicate a descriptor")?;
-            return self.add(&Record::File { name }, Some(copy));
+            return Ok(self.add(&Record::File { name }, Some(copy))?);
         }
-        // Should it have been swapped for something else since it was listed, the receiver sees that.
-        let file = loop {
+        let file = self.open_file(name)?;
+        let found = Metadata::of(&file)?;
+        let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
+        match small {
+            Some(size)
+                if found.kind == FileType::RegularFile && found.links == 1 && found.shares_mount_with(&self.top) =>
+            {
+                self.small_file(name, &file, &found, size)
+            }
+            _ => Ok(self.add(&Record::File { name }, Some(file))?),
+        }
+    }
+
+    /// Should it have been swapped for something else since it was listed, the receiver sees that.
+    fn open_file(&mut self, name: Name<'_>) -> Result<OwnedFd, Trouble> {
+        loop {
             let opened = match openat(self.walk.directory(), name.bytes(), FILE, Mode::empty()) {
                 Err(Errno::MFILE | Errno::NFILE) if !self.files.is_empty() => {
                     self.flush()?;
@@ -256,47 +321,44 @@ impl Sender<'_> {
             };
             // Somebody has a lease on it, who is told to give it up.
             match (opened, self.lease_patience.checked_sub(LEASE_PAUSE)) {
-                (Err(Errno::AGAIN), Some(left)) if !self.may_leave_out(name, Errno::AGAIN) => {
+                (Err(Errno::AGAIN), Some(left)) if self.reason_to_leave_out(name, Errno::AGAIN).is_none() => {
                     self.lease_patience = left;
                     pause(LEASE_PAUSE);
                 }
-                (other, _) => break other,
+                (other, _) => return Ok(other?),
             }
-        };
-        let file = match file {
-            Err(errno) if self.may_leave_out(name, errno) => return self.leave_out(name, Reason::Unreadable),
-            other => other.map_err(|errno| self.unreadable(name, errno))?,
-        };
-        let found = Metadata::of(&file).map_err(|errno| self.unreadable(name, errno))?;
-        let small = usize::try_from(found.size).ok().filter(|size| *size <= limits::INLINE_BYTES);
-        match small {
-            Some(size) if found.kind == FileType::RegularFile && found.links == 1 && found.device() == self.device => {
-                self.small_file(name, &file, &found, size)
-            }
-            _ => self.add(&Record::File { name }, Some(file)),
         }
     }
 
     /// Sends a file's content with its name: for a small one cheaper than a descriptor.
-    fn small_file(&mut self, name: Name<'_>, file: &OwnedFd, found: &Metadata, size: usize) -> Outcome {
+    fn small_file(&mut self, name: Name<'_>, file: &OwnedFd, found: &Metadata, size: usize) -> Result<(), Trouble> {
         let mut room = core::mem::take(&mut self.content);
-        let wanted = room.get_mut(..size.saturating_add(1)).unwrap_or_default();
-        // A byte more than it had would show that it grows.
+        let sent = self.read_small(name, file, found, room.get_mut(..size.saturating_add(1)).unwrap_or_default());
+        let sent = sent.and_then(|content| {
+            Ok(self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)?)
+        });
+        self.content = room;
+        sent
+    }
+
+    /// Reads a file of one byte less than there is room for: a byte more would show that it grows.
+    fn read_small<'c>(
+        &self,
+        name: Name<'_>,
+        file: &OwnedFd,
+        found: &Metadata,
+        room: &'c mut [u8],
+    ) -> Result<&'c [u8], Trouble> {
         let count = loop {
-            match pread(file, &mut *wanted, 0) {
+            match pread(file, &mut *room, 0) {
                 Err(Errno::INTR) => {}
-                other => break other,
+                other => break other?,
             }
         };
-        let count = count.map_err(|errno| self.unreadable(name, errno))?;
-        let now = Metadata::of(file).map_err(|errno| self.unreadable(name, errno))?;
-        if count != size || !now.has_content_of(found) {
-            return Err(self.report.changed(name));
+        if count.saturating_add(1) != room.len() || !Metadata::of(file)?.has_content_of(found) {
+            return Err(self.report.changed(name).into());
         }
-        let content = room.get(..count).unwrap_or_default();
-        self.add(&Record::Small { name, mode: found.mode, mtime: found.mtime, content }, None)?;
-        self.content = room;
-        Ok(())
+        Ok(room.get(..count).unwrap_or_default())
     }
 
     fn leave_out(&mut self, name: Name<'_>, reason: Reason) -> Outcome {
@@ -304,14 +366,18 @@ impl Sender<'_> {
         self.add(&Record::LeftOut { name, reason }, None)
     }
 
-    fn unreadable(&self, name: Name<'_>, errno: Errno) -> Failure {
-        let shown = self.report.shown(name);
-        match errno {
+    /// Does without an entry that cannot be read, if that is a way out.
+    fn give_up(&mut self, name: Name<'_>, errno: Errno) -> Outcome {
+        let shown = match self.reason_to_leave_out(name, errno) {
+            Some(reason) => return self.leave_out(name, reason),
+            None => self.report.shown(name),
+        };
+        Err(match errno {
             Errno::AGAIN => {
                 Failure::permanent(format_args!("cannot read {shown}: a process keeps a lease on it; end it"))
             }
             other => Failure::permanent(format_args!("cannot read {shown}: {other}")),
-        }
+        })
     }
 
     /// Opens a file of ours that denies even its owner, and closes it up again at once.
@@ -321,17 +387,16 @@ impl Sender<'_> {
         Ok(file)
     }
 
-    fn symlink(&mut self, name: Name<'_>) -> Outcome {
+    fn symlink(&mut self, name: Name<'_>) -> Result<(), Trouble> {
         let mut room = [MaybeUninit::uninit(); limits::LINK_BYTES + 1];
         let here = self.walk.directory();
-        let (target, _) =
-            readlinkat_raw(here, name.bytes(), &mut room).map_err(|errno| self.unreadable(name, errno))?;
-        let mtime = Metadata::at(here, name.bytes()).map_err(|errno| self.unreadable(name, errno))?.mtime;
+        let (target, _) = readlinkat_raw(here, name.bytes(), &mut room)?;
+        let mtime = Metadata::at(here, name.bytes())?.mtime;
         let target: &[u8] = target;
         if target.len() > limits::LINK_BYTES {
-            return Err(self.unreadable(name, Errno::NAMETOOLONG));
+            return Err(Errno::NAMETOOLONG.into());
         }
-        self.add(&Record::Symlink { name, target, mtime }, None)
+        Ok(self.add(&Record::Symlink { name, target, mtime }, None)?)
     }
 
     /// Goes back to the parent; gives where to go on reading it.

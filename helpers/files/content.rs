@@ -37,7 +37,9 @@ pub(crate) struct Copier {
 pub(crate) enum Uncopied<E> {
     /// The source is not what it was when the copy began.
     Changed,
-    /// The kernel's word.
+    /// The kernel's word, when the source was read.
+    Unreadable(Errno),
+    /// The kernel's word, when the copy was written.
     System(Errno),
     /// The caller's step wanted to stop.
     Stopped(E),
@@ -90,7 +92,8 @@ impl Copier {
         } else {
             step(source.stored).map_err(Uncopied::Stopped)?;
         }
-        if Metadata::of(from)?.has_content_of(source) { Ok(()) } else { Err(Uncopied::Changed) }
+        let now = Metadata::of(from).map_err(Uncopied::Unreadable)?;
+        if now.has_content_of(source) { Ok(()) } else { Err(Uncopied::Changed) }
     }
 
     fn cloned(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, size: u64) -> bool {
@@ -123,7 +126,7 @@ impl Copier {
                 Err(Errno::NXIO) => break,
                 // The file system knows nothing of holes: all is data.
                 Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, size),
-                Err(errno) => return Err(errno.into()),
+                Err(errno) => return Err(Uncopied::Unreadable(errno)),
             };
             // A source that is cut or punched meanwhile can give an extent that does not go forward.
             if start < at || end <= start {
@@ -158,7 +161,13 @@ impl Copier {
     }
 
     /// Copies up to `wanted` bytes at `at`; 0 means that there are none any more.
-    fn copy_piece(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<u64, Errno> {
+    fn copy_piece<E>(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        at: u64,
+        wanted: u64,
+    ) -> Result<u64, Uncopied<E>> {
         if self.in_kernel {
             let (mut read_at, mut write_at) = (at, at);
             let count = usize::try_from(wanted).unwrap_or(usize::MAX);
@@ -167,20 +176,27 @@ impl Copier {
                 Err(Errno::XDEV | Errno::NOSYS | Errno::PERM | Errno::INVAL | Errno::OPNOTSUPP) => {
                     self.in_kernel = false;
                 }
-                Err(errno) => return Err(errno),
+                // By hand it shows which of the two files it is.
+                Err(_) => {}
             }
         }
         self.copy_by_hand(from, to, at, wanted)
     }
 
     /// Reads and writes up to `wanted` bytes at `at`; less means that there are no more.
-    fn copy_by_hand(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, at: u64, wanted: u64) -> Result<u64, Errno> {
+    fn copy_by_hand<E>(
+        &mut self,
+        from: BorrowedFd<'_>,
+        to: BorrowedFd<'_>,
+        at: u64,
+        wanted: u64,
+    ) -> Result<u64, Uncopied<E>> {
         let mut copied = 0_u64;
         while copied < wanted {
             let position = at.saturating_add(copied);
             let room = usize::try_from(wanted.saturating_sub(copied)).unwrap_or(usize::MAX).min(self.buffer.len());
             let piece = self.buffer.get_mut(..room).unwrap_or_default();
-            let count = retry(|| pread(from, &mut *piece, position))?;
+            let count = retry(|| pread(from, &mut *piece, position)).map_err(Uncopied::Unreadable)?;
             self.used = self.used.max(count);
             if count == 0 {
                 break;

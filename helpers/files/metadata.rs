@@ -40,11 +40,15 @@ pub struct Metadata {
     pub stored: u64,
     /// Last modification of the content.
     pub mtime: Time,
+    /// The mount that it was found below, where the kernel tells (Linux 5.8).
+    mount: Option<u64>,
 }
 
 /// Never wait for a file server: the descriptor may be of a file system that the job runs itself (FUSE), which could
 /// simply not answer.
 const FLAGS: AtFlags = AtFlags::SYMLINK_NOFOLLOW.union(AtFlags::STATX_DONT_SYNC).union(AtFlags::NO_AUTOMOUNT);
+
+const WANTED: StatxFlags = StatxFlags::BASIC_STATS.union(StatxFlags::MNT_ID);
 
 impl Metadata {
     /// Of what is open.
@@ -52,7 +56,7 @@ impl Metadata {
     /// # Errors
     /// The kernel's.
     pub fn of(fd: impl AsFd) -> Result<Self, Errno> {
-        statx(fd, c"", FLAGS | AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS).map(|found| Self::from(&found))
+        statx(fd, c"", FLAGS | AtFlags::EMPTY_PATH, WANTED).map(|found| Self::from(&found))
     }
 
     /// Of an entry of `directory`; of a symbolic link itself.
@@ -60,7 +64,13 @@ impl Metadata {
     /// # Errors
     /// The kernel's.
     pub fn at(directory: impl AsFd, name: impl Arg) -> Result<Self, Errno> {
-        statx(directory, name, FLAGS, StatxFlags::BASIC_STATS).map(|found| Self::from(&found))
+        statx(directory, name, FLAGS, WANTED).map(|found| Self::from(&found))
+    }
+
+    /// Whether both were found below one mount point: a btrfs subvolume has a device number of its own, and yet
+    /// nobody has mounted anything there.
+    pub(crate) fn shares_mount_with(&self, other: &Metadata) -> bool {
+        self.mount.zip(other.mount).map_or(self.device() == other.device(), |(one, another)| one == another)
     }
 
     /// The device alone: the same for two objects of one file system.
@@ -93,6 +103,7 @@ impl From<&Statx> for Metadata {
             size: found.stx_size,
             stored: found.stx_blocks.saturating_mul(512),
             mtime: Time { seconds: found.stx_mtime.tv_sec, nanoseconds: found.stx_mtime.tv_nsec },
+            mount: (found.stx_mask & StatxFlags::MNT_ID.bits() != 0).then_some(found.stx_mnt_id),
         }
     }
 }

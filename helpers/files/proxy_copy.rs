@@ -19,7 +19,9 @@ pub(crate) fn fill(
 ) -> Outcome {
     match Copier::new(directory).copy(from.as_fd(), to.as_fd(), source, |_| Ok::<(), Infallible>(())) {
         Ok(()) => Ok(()),
-        Err(Uncopied::System(errno)) => Err(Failure::permanent(format_args!("{}: {errno}", context()))),
+        Err(Uncopied::Unreadable(errno) | Uncopied::System(errno)) => {
+            Err(Failure::permanent(format_args!("{}: {errno}", context())))
+        }
         Err(Uncopied::Changed) => Err(Failure::permanent("the proxy changed while it was copied")),
         Err(Uncopied::Stopped(never)) => match never {},
     }

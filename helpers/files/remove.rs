@@ -2,7 +2,8 @@
 
 use crate::confine::Confined;
 use crate::files::component::Component;
-use crate::files::walk::{CHANGE, Walk, open_directory};
+use crate::files::metadata::Metadata;
+use crate::files::walk::{CHANGE, Opened, Walk, open_directory};
 use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use core::mem::MaybeUninit;
@@ -68,9 +69,7 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
     loop {
         let at_top = walk.depth() == 0;
         match next_directory(walk.directory(), &mut cookie, |name| !at_top || wanted(name), &mut trouble)? {
-            Some(name) => match open_directory(walk.directory(), &name, CHANGE) {
-                // What somebody mounted there was not copied, and is not this sandbox's.
-                Ok(child) if child.found.device() != top.found.device() => trouble = trouble.or(Some(Errno::BUSY)),
+            Some(name) => match open_unmounted(walk.directory(), &name, &top.found) {
                 Ok(child) => {
                     walk.enter(child.directory, Note { name, passes, cookie })?;
                     (passes, cookie) = (0, 0);
@@ -79,7 +78,7 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) if passes < PASSES => {
                     (passes, cookie) = (passes.saturating_add(1), 0);
                 }
-                // Another account's: an empty one can be removed all the same.
+                // Another account's: an empty one can be removed all the same. A mount point cannot.
                 Err(errno) => match unlinkat(walk.directory(), name.as_c_str(), AtFlags::REMOVEDIR) {
                     Ok(()) | Err(Errno::NOENT) => {}
                     Err(_) => trouble = trouble.or(Some(errno)),
@@ -99,6 +98,17 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
             }
         }
     }
+}
+
+/// Opens a directory, unless something is mounted there: that was not copied, and is not this sandbox's; its server
+/// may never answer who opens it.
+fn open_unmounted(parent: BorrowedFd<'_>, name: &CStr, top: &Metadata) -> Result<Opened, Errno> {
+    let is_mount = |found: &Metadata| !found.shares_mount_with(top);
+    if is_mount(&Metadata::at(parent, name)?) {
+        return Err(Errno::BUSY);
+    }
+    let opened = open_directory(parent, name, CHANGE)?;
+    if is_mount(&opened.found) { Err(Errno::BUSY) } else { Ok(opened) }
 }
 
 /// Removes the files of a directory, from `cookie` on, until it meets a directory, whose name it gives; `None` at its

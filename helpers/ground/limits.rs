@@ -35,6 +35,9 @@ pub(crate) const REPORT_BYTES: usize = 1024;
 /// How many things that were left out are named one by one in a report; the rest is only counted.
 pub(crate) const LEFT_OUT_NAMED: usize = 20;
 
+/// The largest errno of any Linux kernel (`MAX_ERRNO`).
+pub const ERRNO: u16 = 4095;
+
 /// How much of what the switcher prints is kept for the report, in bytes.
 pub(crate) const SWITCHER_OUTPUT_BYTES: usize = 512;
 

@@ -2,8 +2,9 @@
 
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{CLEANUP_PILOT, filling, renaming};
+use crate::copy::origin::Origin;
 use crate::copy::progress::Progress;
-use crate::copy::receive::{Origin, Received, receive_tree};
+use crate::copy::receive::{Received, receive_tree};
 use crate::copy::rules::CleanupRules;
 use crate::files::metadata::Metadata;
 use crate::files::proxy;
@@ -59,27 +60,30 @@ fn work(arguments: SandboxArguments) -> Outcome {
     let state = state(&names)?;
     let at = match state {
         State::TakenBack => {
-            report::finished(Program::Cleanup, &Totals::default(), &[], json);
-            return Ok(());
+            return report::finished(Program::Cleanup, &Totals::default(), &[], json, Ok(()));
         }
         State::Leftover => At::Sandbox,
         State::WithTarget | State::Missing => At::Parked,
     };
     let home = Home::open(names, at, proxy)?;
     let _held = hold(&home, &state)?;
-    let (totals, left_out) = match state {
-        State::Missing => return Err(restore(&home.names)?),
+    match state {
+        State::Missing => Err(restore(&home.names)?),
         State::WithTarget => {
-            let received = take_back(&home, &switcher, policy.cleanup, policy.may_lack)?;
-            (received.totals, received.left_out)
+            let mut back = None;
+            let done = take_back(&home, &switcher, policy.cleanup, policy.may_lack, &mut back);
+            match back {
+                Some(Received { totals, left_out, .. }) => {
+                    report::finished(Program::Cleanup, &totals, &left_out, json, done)
+                }
+                None => done,
+            }
         }
         State::TakenBack | State::Leftover => {
             remove_leftover(&home, &switcher, policy.may_lack)?;
-            Default::default()
+            report::finished(Program::Cleanup, &Totals::default(), &[], json, Ok(()))
         }
-    };
-    report::finished(Program::Cleanup, &totals, &left_out, json);
-    Ok(())
+    }
 }
 
 /// Keeps other helpers away, and makes sure that none has changed the state before that.
@@ -152,17 +156,24 @@ fn remove_leftover(home: &Home, switcher: &Switcher, may_lack: MayLack) -> Outco
     })
 }
 
-fn take_back(home: &Home, switcher: &Switcher, rules: CleanupRules, may_lack: MayLack) -> Outcome<Received> {
+/// What has come `back` stays so, whatever fails after that.
+fn take_back(
+    home: &Home,
+    switcher: &Switcher,
+    rules: CleanupRules,
+    may_lack: MayLack,
+    back: &mut Option<Received>,
+) -> Outcome {
     let grants = [
         Grant { object: home.directory(), rights: filling() },
         Grant { object: home.names.parent.as_fd(), rights: renaming() },
     ];
     start(home, switcher)?.confined(&CLEANUP_PILOT, &grants, may_lack, |target| {
         let received = receive_and_exchange(target, home, rules)?;
-        // The sandbox is back. What is left is that the target account removes its own copy.
-        target.acknowledge(received.totals)?;
-        target.await_done(limits::REMOVAL_DEADLINE)?;
-        Ok(received)
+        let totals = back.insert(received).totals;
+        // What is left is that the target account removes its own copy.
+        target.acknowledge(totals)?;
+        target.await_done(limits::REMOVAL_DEADLINE)
     })
 }
 

@@ -41,8 +41,7 @@ fn work(arguments: SandboxArguments) -> Outcome {
     names.require_own_parent()?;
     if interrupted_after_exchange(&names)? {
         finish(&Home::open(names, At::Parked, proxy)?, may_lack)?;
-        report::finished(Program::Setup, &Totals::default(), &[], json);
-        return Ok(());
+        return report::finished(Program::Setup, &Totals::default(), &[], json, Ok(()));
     }
     let home = Home::open(names, At::Sandbox, proxy)?;
     let _held = home.lock()?;
@@ -56,8 +55,7 @@ fn work(arguments: SandboxArguments) -> Outcome {
     ];
     let (totals, left_out) =
         switched.confined(&SETUP_PILOT, &grants, may_lack, |target| hand_over(target, &home, copy.as_ref()))?;
-    report::finished(Program::Setup, &totals, &left_out, json);
-    Ok(())
+    report::finished(Program::Setup, &totals, &left_out, json, Ok(()))
 }
 
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.

@@ -3,6 +3,8 @@
 use crate::files::metadata::Time;
 use crate::files::name::Name;
 use crate::ground::limits;
+use core::fmt::{self, Display, Formatter};
+use rustix::io::Errno;
 
 /// Why something of the tree is not part of the copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,29 +15,39 @@ pub enum Reason {
     OtherFileSystem,
     /// A symbolic link that could lead out of the sandbox or to the proxy.
     EscapingLink,
-    /// Another account's, which the job could not read.
-    Unreadable,
+    /// What the kernel answers who wants to read it: an errno from 1 to [`limits::ERRNO`].
+    Unreadable(u16),
     /// A symbolic link of a job, where the site takes none back.
     AnyLink,
 }
 
 impl Reason {
-    pub(super) const ALL: [(u8, Reason); 5] = [
-        (1, Reason::Special),
-        (2, Reason::OtherFileSystem),
-        (3, Reason::EscapingLink),
-        (4, Reason::Unreadable),
-        (5, Reason::AnyLink),
-    ];
+    /// How those are written that are nothing but a reason.
+    pub(super) const PLAIN: [(u8, Reason); 4] =
+        [(1, Reason::Special), (2, Reason::OtherFileSystem), (3, Reason::EscapingLink), (5, Reason::AnyLink)];
 
-    /// What a report calls it.
-    pub const fn text(self) -> &'static str {
+    /// How the other one begins; its errno follows.
+    pub(super) const UNREADABLE: u8 = 4;
+
+    /// For an entry that answers whoever reads it with `errno`; `None` where the entry is as good as any: this process
+    /// is in want of something, or was handed a descriptor that is not for reading.
+    pub(crate) fn of(errno: Errno) -> Option<Self> {
+        let other_cause = matches!(errno, Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS | Errno::BADF);
+        u16::try_from(errno.raw_os_error()).ok().filter(|_| !other_cause).map(Reason::Unreadable)
+    }
+}
+
+/// What a report calls it.
+impl Display for Reason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Reason::Special => "a device, FIFO or socket",
-            Reason::OtherFileSystem => "on another file system",
-            Reason::EscapingLink => "a symbolic link that could lead out of the sandbox or to the proxy",
-            Reason::Unreadable => "another account's, not readable for the job",
-            Reason::AnyLink => "a symbolic link; this site takes none back",
+            Reason::Special => f.write_str("a device, FIFO or socket"),
+            Reason::OtherFileSystem => f.write_str("on another file system"),
+            Reason::EscapingLink => f.write_str("a symbolic link that could lead out of the sandbox or to the proxy"),
+            Reason::Unreadable(errno) => {
+                write!(f, "not readable: {}", Errno::from_raw_os_error((*errno).clamp(1, limits::ERRNO).into()))
+            }
+            Reason::AnyLink => f.write_str("a symbolic link; this site takes none back"),
         }
     }
 }

@@ -17,8 +17,13 @@ pub fn encode(record: &Record<'_>, packet: &mut Vec<u8>) {
         }
         Record::Symlink { name, target, mtime } => writer.byte(tag::SYMLINK).name(*name).text(target).time(*mtime),
         Record::LeftOut { name, reason } => {
-            let code = Reason::ALL.iter().find(|(_, known)| known == reason).map_or(0, |(code, _)| *code);
-            writer.byte(tag::LEFT_OUT).name(*name).byte(code)
+            let writer = writer.byte(tag::LEFT_OUT).name(*name);
+            match reason {
+                Reason::Unreadable(errno) => writer.byte(Reason::UNREADABLE).number(errno.to_le_bytes()),
+                plain => {
+                    writer.byte(Reason::PLAIN.iter().find(|(_, known)| known == plain).map_or(0, |(code, _)| *code))
+                }
+            }
         }
         Record::End { entries, mode, mtime } => {
             writer.byte(tag::END).number(entries.to_le_bytes()).number(mode.to_le_bytes()).time(*mtime)

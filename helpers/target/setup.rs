@@ -2,8 +2,9 @@
 
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_TARGET, filling};
+use crate::copy::origin::Origin;
 use crate::copy::progress::Progress;
-use crate::copy::receive::{Origin, receive_tree};
+use crate::copy::receive::receive_tree;
 use crate::files::metadata::Metadata;
 use crate::files::remove::{remove_directory, remove_unconfined};
 use crate::files::sandbox::UNFINISHED;

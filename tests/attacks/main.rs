@@ -7,6 +7,8 @@ mod cleanup;
 #[path = "../common/mod.rs"]
 mod common;
 mod forms_of_proxies;
+#[path = "../common/fuse.rs"]
+mod fuse;
 mod kill;
 #[cfg(target_arch = "x86_64")]
 mod meetings;

@@ -6,8 +6,9 @@
 use glexec_rs::confine::confine;
 use glexec_rs::confine::landlock::{Grant, MayLack};
 use glexec_rs::confine::side::{SETUP_PILOT, SETUP_TARGET, filling, removing};
+use glexec_rs::copy::origin::Origin;
 use glexec_rs::copy::progress::Progress;
-use glexec_rs::copy::receive::{Origin, receive_tree};
+use glexec_rs::copy::receive::receive_tree;
 use glexec_rs::copy::send::{Tree, send_tree};
 use glexec_rs::files::walk::{LIST, open_directory};
 use glexec_rs::protocol::connection::{Connection, pair};

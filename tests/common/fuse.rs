@@ -31,12 +31,30 @@ pub struct Fuse {
 impl Fuse {
     /// Mounts one that never answers the requests of `silent`.
     pub fn mount(at: &Path, silent: &'static [u32]) -> Self {
+        let device = Self::mount_alone(at);
+        let server = std::thread::spawn(move || serve(&device, silent));
+        Fuse { at: at.into(), server: Some(server) }
+    }
+
+    /// Mounts one whose server has died.
+    #[allow(dead_code)]
+    pub fn dead(at: &Path) -> Self {
+        drop(Self::mount_alone(at));
+        Fuse { at: at.into(), server: None }
+    }
+
+    fn mount_alone(at: &Path) -> OwnedFd {
         std::fs::create_dir(at).unwrap();
         let device = open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).expect("/dev/fuse");
         let options = format!("fd={},rootmode=40755,user_id=0,group_id=0,allow_other", device.as_raw_fd());
         mount("fuse", at, "fuse", MountFlags::empty(), Some(&*CString::new(options).unwrap())).unwrap();
-        let server = std::thread::spawn(move || serve(&device, silent));
-        Fuse { at: at.into(), server: Some(server) }
+        device
+    }
+
+    /// Where it is mounted by now, after the directories above have moved.
+    #[allow(dead_code)]
+    pub fn moved(&mut self, at: &Path) {
+        self.at = at.into();
     }
 }
 
@@ -76,8 +94,13 @@ fn serve(device: &OwnedFd, silent: &[u32]) {
 }
 
 /// The requests that the kernel makes when a descriptor is read, and when it is closed.
+#[allow(dead_code)]
 pub const WHEN_READ: &[u32] = &[READ, GETATTR];
+/// See [`WHEN_READ`]. What it is asked for before anything else can be.
+#[allow(dead_code)]
+pub const EVER: &[u32] = &[LOOKUP, GETATTR, OPEN, READ, 27, 28];
 /// See [`WHEN_READ`].
+#[allow(dead_code)]
 pub const WHEN_CLOSED: &[u32] = &[FLUSH];
 
 fn numbers(numbers: &[u64]) -> Vec<u8> {

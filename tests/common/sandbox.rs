@@ -82,8 +82,12 @@ impl Sandbox {
     #[track_caller]
     pub fn assert_taken_back(&self, job: &Snapshot, pilot: &Snapshot) {
         let mut expected = job.clone().masked(0o755).owned_by(PILOT).without(&self.proxy).below();
-        for entry in expected.entries.values_mut().filter(|entry| entry.kind == Kind::Directory) {
-            entry.mode |= 0o700;
+        for entry in expected.entries.values_mut() {
+            entry.mode |= match entry.kind {
+                Kind::Directory => 0o700,
+                Kind::File { .. } => 0o400,
+                _ => 0,
+            };
         }
         expected.entries.insert((&self.proxy).into(), pilot.get(&self.proxy).clone());
         self.snapshot().below().assert_same(&expected);

@@ -133,8 +133,9 @@ impl<'s> Playground<'s> {
         let Playground { sandbox, sandbox_before: job, .. } = self;
         let Some(pilot) = &self.parked_before else { return Err("no snapshot of the pilot's".into()) };
         let is_back = owner(&sandbox.path)? == PILOT.uid();
+        let came_back = without_left_out(job, &sandbox.snapshot(), struck);
         if is_back {
-            same("S, taken back", &sandbox.snapshot().below(), &expected_back(sandbox, job, pilot))?;
+            same("S, taken back", &sandbox.snapshot().below(), &expected_back(sandbox, &came_back, pilot))?;
         } else {
             // A directory of the job's may still be opened up.
             same("S, not taken back", &without_modes(sandbox.snapshot()), &without_modes(job.clone()))?;
@@ -146,7 +147,7 @@ impl<'s> Playground<'s> {
             absent(&sandbox.parked)?;
         }
         succeed("cleanup once more", &self.site.cleanup(sandbox).run())?;
-        taken_back(sandbox, job, pilot)
+        taken_back(sandbox, if is_back { &came_back } else { job }, pilot)
     }
 
     fn judge_update_proxy(&self, struck: &Finished) -> Result<(), Broken> {
@@ -285,6 +286,22 @@ fn expected_back(sandbox: &Sandbox, job: &Snapshot, pilot: &Snapshot) -> Snapsho
 fn taken_back(sandbox: &Sandbox, job: &Snapshot, pilot: &Snapshot) -> Result<(), Broken> {
     same("S, taken back", &sandbox.snapshot().below(), &expected_back(sandbox, job, pilot))?;
     absent(&sandbox.parked)
+}
+
+/// What of a job's tree is to come back: what cannot be read costs itself, and is reported with its errno. A directory
+/// can have come without a part of what is in it.
+fn without_left_out(job: &Snapshot, back: &Snapshot, struck: &Finished) -> Snapshot {
+    let said = struck.said();
+    let is_named = |path: &Path| said.contains(&format!("\"{}\" (not readable: ", path.display()));
+    let mut rest = job.clone();
+    rest.entries.retain(|path, _| back.entries.contains_key(path) || !path.ancestors().any(is_named));
+    let left: Vec<_> = rest.entries.keys().cloned().collect();
+    for entry in rest.entries.values_mut() {
+        if let Kind::File { same_as, .. } = &mut entry.kind {
+            same_as.take_if(|first| !left.contains(first));
+        }
+    }
+    rest
 }
 
 fn without_modes(mut snapshot: Snapshot) -> Snapshot {

@@ -174,11 +174,11 @@ pub const ATTACKS: &[Attack] = &[
         |raw| raw.send_with(&records(&[&file(b"a")]), &[regular().as_fd(); MOST_DESCRIPTORS]),
         &["more descriptors"],
     ),
-    cleanup("a descriptor to write only", |raw| by_descriptor(raw, written()), &["cannot copy the file \"a\""]),
+    cleanup("a descriptor to write only", |raw| by_descriptor(raw, written()), &["cannot read the file \"a\""]),
     cleanup(
         "an O_PATH descriptor",
         |raw| by_descriptor(raw, path("output", OFlags::PATH)),
-        &["cannot copy the file \"a\""],
+        &["cannot read the file \"a\""],
     ),
     cleanup("a file that grows without end", grows, &["changed while it was copied"]),
     passed("a directory", |raw| by_descriptor(raw, path(".", OFlags::RDONLY)), "a device, FIFO or socket"),

@@ -52,6 +52,38 @@ fn with_two_accounts_the_job_is_the_targets_and_its_output_the_pilots() {
     }
 }
 
+/// What nobody of the job's account can remove is reported, and is no reason to keep the output back.
+#[test]
+#[ignore = "needs root"]
+fn c17_with_two_accounts_what_cannot_be_removed_keeps_no_output_back() {
+    let site = Site::new();
+    let (call, output) = as_greg(&site);
+    let script = "echo result > file; mkdir -m 777 open; until [ -e go ]; do sleep 0.05; done; exit 7";
+    let running = call.args(["--", "/bin/sh", "-c", script]).start();
+    let mut open = None;
+    crate::common::await_that("the job has begun", || {
+        let pattern = format!("find {} -name open", site.execute.display());
+        let found = std::process::Command::new("sh").args(["-c", &pattern]).output().unwrap().stdout;
+        open = String::from_utf8(found).unwrap().lines().next().map(PathBuf::from);
+        open.is_some()
+    });
+    let open = open.unwrap();
+    std::fs::create_dir(open.join("roots")).unwrap();
+    std::fs::write(open.join("roots/in"), b"x").unwrap();
+    std::fs::write(open.parent().unwrap().join("go"), b"").unwrap();
+    let finished = running.finish().expect(7);
+    let record = greg_record(&site);
+    assert_eq!(std::fs::read(output.join("file")).unwrap(), b"result\n");
+    assert_eq!((&record["status"]["exit_code"], &record["failure"]), (&Value::from(7), &Value::Null), "{record}");
+    assert_eq!(record["cleanup"]["left_out_total"], 0, "{record}");
+    assert!(record["cleanup"]["files"].as_u64().unwrap() >= 2, "{record}");
+    assert!(finished.errors.contains("cannot remove the job's own copy"), "{finished:?}");
+    let left: Vec<_> = std::fs::read_dir(&site.execute).unwrap().flatten().map(|entry| entry.path()).collect();
+    for path in left.iter().filter(|path| **path != output) {
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
+
 #[test]
 #[ignore = "needs root"]
 fn with_two_accounts_the_family_is_ended_by_one_switch() {

@@ -4,7 +4,7 @@ use super::journal::Journal;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Outcome};
 use crate::ground::program::Program;
-use crate::job::record::{Status, figures};
+use crate::job::record::{Record, Status, figures};
 use crate::job::request::Request;
 use crate::job::shown::readable;
 use crate::job::supervise::{Called, OnStop, Supervisor};
@@ -29,13 +29,16 @@ impl Helpers<'_, '_> {
         Command::new(self.request.helpers.join(program.name()))
     }
 
-    /// Calls setup or cleanup and gives the figures of the copy.
-    pub(super) fn copy(&mut self, program: Program, on_stop: OnStop) -> Outcome<Option<String>> {
+    /// Calls setup or cleanup and notes the figures of the copy. Those of the first call are kept: what a second one
+    /// finds is what the first has left.
+    pub(super) fn copy(&mut self, program: Program, on_stop: OnStop) -> Outcome {
         let mut command = self.command(program);
         command.arg("--json").args(self.arguments(self.workspace.proxy().bytes(), &[&self.workspace.path()]));
         let called = self.supervisor.call(command, self.workspace.home(), on_stop)?;
-        self.check(program, &called)?;
-        Ok(figures(&called.answer))
+        let Record { setup, cleanup, .. } = &mut *self.journal.record;
+        let place = if program == Program::Setup { setup } else { cleanup };
+        *place = place.take().or_else(|| figures(&called.answer));
+        self.check(program, &called)
     }
 
     /// `G <proxy> <others> R D`, as nearly all helpers are called.
@@ -78,13 +81,16 @@ impl Helpers<'_, '_> {
         self.check(Program::Kill, &called)
     }
 
-    /// Calls cleanup, and again if it fails, as the Starter does.
+    /// Calls cleanup, and again if it fails, as the Starter does. What is back by then counts as back, whatever the
+    /// account of the job's could not remove.
     pub(super) fn take_back(&mut self) -> Outcome {
-        let called = self.copy(Program::Cleanup, OnStop::Finish).or_else(|first| {
-            self.journal.notice(&format!("{first}; trying again"));
-            self.copy(Program::Cleanup, OnStop::Finish)
-        });
-        self.journal.record.cleanup = called.map_err(|second| self.not_taken_back(&second))?;
+        let Err(first) = self.copy(Program::Cleanup, OnStop::Finish) else { return Ok(()) };
+        self.journal.notice(&format!("{first}; trying again"));
+        let Err(second) = self.copy(Program::Cleanup, OnStop::Finish) else { return Ok(()) };
+        if !self.workspace.is_back()? {
+            return Err(self.not_taken_back(&second));
+        }
+        self.journal.notice(&second.to_string());
         Ok(())
     }
 

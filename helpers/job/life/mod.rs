@@ -66,12 +66,9 @@ impl<'r> Life<'r> {
     /// Everything else. What fails is noted, and what has to be done all the same is done.
     pub(super) fn live(mut self) -> Outcome {
         self.journal.step("setup", &format!("handing over the sandbox {}", Escaped(&self.workspace.path())));
-        match self.helpers().copy(Program::Setup, OnStop::PassOn) {
-            Ok(figures) => self.journal.record.setup = figures,
-            Err(failure) => {
-                self.journal.fail(failure);
-                return self.recover();
-            }
+        if let Err(failure) = self.helpers().copy(Program::Setup, OnStop::PassOn) {
+            self.journal.fail(failure);
+            return self.recover();
         }
         let has_run = self.run_to_end();
         self.journal.step("cleanup", "taking the sandbox back");

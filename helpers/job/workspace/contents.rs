@@ -88,7 +88,7 @@ impl Contents {
         match copied {
             Ok(()) => Ok(file),
             Err(Uncopied::Changed) => Err("it changed meanwhile").or_fail(failed),
-            Err(Uncopied::System(error)) => Err(error).or_fail(failed),
+            Err(Uncopied::Unreadable(error) | Uncopied::System(error)) => Err(error).or_fail(failed),
             Err(Uncopied::Stopped(never)) => match never {},
         }
     }

@@ -121,10 +121,18 @@ impl Workspace {
     /// # Errors
     /// When the kernel does not tell.
     pub(super) fn is_home(&self) -> Outcome<bool> {
+        let names = &self.directory.names;
+        Ok(self.is_back()? && names.look(&names.parked)?.is_none())
+    }
+
+    /// Whether the sandbox is in our hands, whatever is parked beside it.
+    ///
+    /// # Errors
+    /// When the kernel does not tell.
+    pub(super) fn is_back(&self) -> Outcome<bool> {
         let Directory { names, home, .. } = &self.directory;
         let home = Metadata::of(home).or_fail(|| "cannot look at the sandbox")?;
-        let named = names.look(&names.sandbox)?;
-        Ok(named.is_some_and(|named| named.identity == home.identity) && names.look(&names.parked)?.is_none())
+        Ok(names.look(&names.sandbox)?.is_some_and(|named| named.identity == home.identity))
     }
 
     /// For a job that has not run: removes what was made and put here.

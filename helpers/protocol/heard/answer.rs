@@ -2,11 +2,9 @@
 
 use super::reader::{Malformed, Reader, UNEXPECTED};
 use crate::confine::Confined;
+use crate::ground::limits;
 use crate::protocol::answer::{Done, FAILED_BYTES, Ready, Signalled};
 use crate::protocol::tag;
-
-/// The largest errno of Linux.
-const ERRNO_MOST: u16 = 4095;
 
 /// What came where a `T` was waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +37,7 @@ pub fn done<'p>(packet: &'p [u8], _: &Confined) -> Result<Answer<'p, Done>, Malf
 /// When it is anything else.
 pub fn signalled<'p>(packet: &'p [u8], _: &Confined) -> Result<Answer<'p, Signalled>, Malformed> {
     one_of(packet, tag::SIGNALLED, |reader| match reader.u16()? {
-        errno @ 0..=ERRNO_MOST => Ok(Signalled(errno)),
+        errno @ 0..=limits::ERRNO => Ok(Signalled(errno)),
         _ => Err(Malformed("an errno out of range")),
     })
 }
@@ -68,7 +66,7 @@ pub(super) fn failed(mut reader: Reader<'_>) -> Result<&[u8], Malformed> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, ERRNO_MOST, done, ready, signalled};
+    use super::{Answer, done, limits, ready, signalled};
     use crate::confine::Confined;
     use crate::protocol::answer::{Done, FAILED_BYTES, Failed, Ready, Signalled};
     use crate::protocol::heard::Malformed;
@@ -92,15 +90,15 @@ mod tests {
 
     #[test]
     fn only_what_is_waited_for_is_taken_whole() {
-        let packets = (Ready.encode(), Done.encode(), Signalled(ERRNO_MOST).encode());
+        let packets = (Ready.encode(), Done.encode(), Signalled(limits::ERRNO).encode());
         survives(Ready, ready, &packets.0, [&packets.1, &packets.2]);
         survives(Done, done, &packets.1, [&packets.0, &packets.2]);
-        survives(Signalled(ERRNO_MOST), signalled, &packets.2, [&packets.0, &packets.1]);
+        survives(Signalled(limits::ERRNO), signalled, &packets.2, [&packets.0, &packets.1]);
     }
 
     #[test]
     fn an_errno_past_the_largest_is_refused() {
-        let packet = Signalled(ERRNO_MOST + 1).encode();
+        let packet = Signalled(limits::ERRNO + 1).encode();
         assert_eq!(signalled(&packet, &Confined::assumed()), Err(Malformed("an errno out of range")));
     }
 

@@ -58,13 +58,23 @@ fn read<'p>(reader: &mut Reader<'p>) -> Result<Record<'p>, Malformed> {
         }
         tag::LEFT_OUT => {
             let name = reader.name()?;
-            let code = reader.byte()?;
-            let reason = Reason::ALL.iter().find(|(known, _)| *known == code);
-            Record::LeftOut { name, reason: reason.ok_or(Malformed("an unknown reason"))?.1 }
+            Record::LeftOut { name, reason: reason(reader)? }
         }
         tag::END => Record::End { entries: reader.u64()?, mode: reader.mode()?, mtime: reader.time()? },
         _ => return Err(Malformed("a record of an unknown kind")),
     })
+}
+
+fn reason(reader: &mut Reader<'_>) -> Result<Reason, Malformed> {
+    let code = reader.byte()?;
+    if code != Reason::UNREADABLE {
+        let plain = Reason::PLAIN.iter().find(|(known, _)| *known == code);
+        return plain.map(|(_, reason)| *reason).ok_or(Malformed("an unknown reason"));
+    }
+    match reader.u16()? {
+        errno @ 1..=limits::ERRNO => Ok(Reason::Unreadable(errno)),
+        _ => Err(Malformed("an errno out of range")),
+    }
 }
 
 #[cfg(test)]
@@ -97,7 +107,7 @@ mod tests {
             Record::LeftOut { name: name(b"f"), reason: Reason::Special },
             Record::LeftOut { name: name(b"f"), reason: Reason::OtherFileSystem },
             Record::LeftOut { name: name(b"f"), reason: Reason::EscapingLink },
-            Record::LeftOut { name: name(b"f"), reason: Reason::Unreadable },
+            Record::LeftOut { name: name(b"f"), reason: Reason::Unreadable(4095) },
             Record::Leave,
             Record::End { entries: u64::MAX, mode: 0, mtime: TIME },
         ]
@@ -125,6 +135,7 @@ mod tests {
             (Record::File { name }, b"\x03\x01\0n".to_vec()),
             (Record::Symlink { name, target: b"t", mtime }, [&b"\x04\x01\0n\x01\0t"[..], time].concat()),
             (Record::LeftOut { name, reason: Reason::EscapingLink }, b"\x05\x01\0n\x03".to_vec()),
+            (Record::LeftOut { name, reason: Reason::Unreadable(117) }, b"\x05\x01\0n\x04\x75\0".to_vec()),
             (Record::End { entries: 1, mode: 0o700, mtime }, [&b"\x06\x01\0\0\0\0\0\0\0\xc0\x01"[..], time].concat()),
             (
                 Record::Small { name, mode: 0o600, mtime, content },
@@ -178,5 +189,8 @@ mod tests {
         assert!(!refused(&enter(0o7777, 999_999_999)));
         assert!(refused(&enter(0o10000, 0)) && refused(&enter(0, 1_000_000_000)));
         assert!(refused(&[0]) && refused(&[8]) && refused(&[5, 1, 0, b'x', 0]) && refused(&[5, 1, 0, b'x', 6]));
+        let unreadable = |errno: u16| [&[5, 1, 0, b'x', 4][..], &errno.to_le_bytes()].concat();
+        assert!(!refused(&unreadable(1)) && !refused(&unreadable(limits::ERRNO)));
+        assert!(refused(&unreadable(0)) && refused(&unreadable(limits::ERRNO + 1)));
     }
 }

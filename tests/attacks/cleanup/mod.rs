@@ -8,3 +8,4 @@ mod modes;
 mod others_files;
 mod playground;
 mod swaps;
+mod unreadable;
