@@ -8,13 +8,21 @@ use super::request::Request;
 use super::shown::shown;
 use crate::files::metadata::{Identity, Metadata};
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, ftruncate, openat, readlink};
+use rustix::fs::{
+    CWD, FileType, FsWord, Mode, OFlags, RawMode, fchmod, fcntl_getfl, fstatfs, ftruncate, openat, readlink,
+};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+
+/// The file system of pipes without a name (`PIPEFS_MAGIC`).
+const PIPE_FILE_SYSTEM: FsWord = 0x5049_5045;
+
+/// The permission bits of the job's three streams where they are such: others may do with them what they are for.
+const PIPE_MODES: [RawMode; 3] = [0o644, 0o622, 0o622];
 
 /// Where one of the job's standard streams is.
 pub(crate) enum Stream {
@@ -128,7 +136,23 @@ pub(super) fn with_outputs(request: &Request, input: OwnedFd, sandbox: &[u8]) ->
         Stream::Passed(output) if request.stderr.is_some() && are_one => Stream::Passed(duplicate(output.as_fd())?),
         _ => errors,
     };
-    Ok([Stream::Passed(input), output, errors])
+    let streams = [Stream::Passed(input), output, errors];
+    // Another account is denied what this one has made, also where it has it open.
+    if request.switcher.is_some() {
+        for (passed, mode) in streams.iter().map(Stream::passed).zip(PIPE_MODES) {
+            passed.into_iter().for_each(|pipe| let_open_again(pipe, mode));
+        }
+    }
+    Ok(streams)
+}
+
+/// Lets the job open a pipe that it has under the name of its own descriptor, as scripts do (`echo > /dev/stderr`).
+/// That name is the only one, and only for those who could trace a process that has it. A pipe that somebody else has
+/// made stays as it is.
+fn let_open_again(stream: BorrowedFd<'_>, mode: RawMode) {
+    if fstatfs(stream).is_ok_and(|found| found.f_type == PIPE_FILE_SYSTEM) {
+        let _ = fchmod(stream, Mode::from_raw_mode(mode));
+    }
 }
 
 /// Opens a file for the job to write to, if it is not in the sandbox, or is not to be in the end.

@@ -13,6 +13,7 @@ mod files;
 mod hostile_family;
 mod playground;
 mod refusals;
+mod reopened;
 mod streams;
 mod trees;
 mod two_accounts;
