@@ -86,6 +86,9 @@ pub(crate) const PID_MAX: u32 = 4_194_304;
 /// most.
 pub(crate) const STATUS_BYTES: usize = 64 * 1024;
 
+/// The longest table of mounts, in bytes: some hundred thousand of them.
+pub(crate) const MOUNTS_BYTES: u64 = 32 << 20;
+
 /// How much of `/etc/passwd` is searched for an account, in bytes.
 pub(crate) const PASSWD_BYTES: u64 = 16 << 20;
 

@@ -1,14 +1,11 @@
 //! The boundary around a job: what has to hold before it is drawn, and the drawing.
 
-use super::account::Account;
-use super::ancestors::ancestors;
 use super::command::Command;
-use super::fault::site_fault;
 use super::filter;
+use super::mounts::Mounts;
 use super::system::{self, Allowed};
 use crate::confine::capabilities;
 use crate::confine::landlock::{Domain, Grant, REQUIRED};
-use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Kind, Outcome};
@@ -19,40 +16,30 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// The administrator's.
-pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, account: &Account) -> Outcome {
+pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, homes: &[OwnedFd]) -> Outcome {
     let system = system::allowed()?;
-    require_nothing_exposed(&system, names, account)?;
+    require_nothing_exposed(&system, names, homes)?;
     capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     enter_domain(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
 }
 
-/// Fails where the pilot's directories lie below something that every job can read.
-fn require_nothing_exposed(system: &[Allowed], names: &Names, account: &Account) -> Outcome {
-    if let Some(covering) = covering(system, names.parent.as_fd())? {
-        return Err(Failure::new(
+/// Fails where the pilot's directories are in something that every job can read, by whatever path.
+fn require_nothing_exposed(system: &[Allowed], names: &Names, homes: &[OwnedFd]) -> Outcome {
+    let mounts = Mounts::read()?;
+    let require_hidden = |private: BorrowedFd<'_>, name: &str| match mounts.showing(system, private)? {
+        Some(path) => Err(Failure::new(
             Kind::SiteFault,
             format_args!(
-                "the directory of the sandboxes {} lies below {}, which every job can read; use another one for EXECUTE",
-                Escaped(&names.parent_path),
-                Escaped(&covering.path)
+                "every job can read {name}, or a part of it, below {}; use another one, or unmount it there",
+                Escaped(&path)
             ),
-        ));
-    }
-    // A home that is another's holds nothing private of this account: system accounts have such.
-    let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == rustix::process::geteuid().as_raw());
-    if let Some(home) = account.open_home().filter(own)
-        && let Some(covering) = covering(system, home.as_fd())?
-    {
-        return Err(Failure::new(
-            Kind::SiteFault,
-            format_args!(
-                "this account's home directory lies below {}, which every job can read; give the account another one",
-                Escaped(&covering.path)
-            ),
-        ));
-    }
-    Ok(())
+        )),
+        None => Ok(()),
+    };
+    let parent = format!("the directory of the sandboxes (EXECUTE) {}", Escaped(&names.parent_path));
+    require_hidden(names.parent.as_fd(), &parent)?;
+    homes.iter().try_for_each(|home| require_hidden(home.as_fd(), "this account's home directory"))
 }
 
 /// Enters the domain for good: full use of `sandbox`, reading and executing `command`, and what `system` grants; of
@@ -74,10 +61,4 @@ fn enter_domain(sandbox: BorrowedFd<'_>, command: BorrowedFd<'_>, system: &[Allo
     Domain { network: false, scopes: Scope::from_all(REQUIRED) }
         .enter(&grants, None)
         .map_err(|failure| Failure::new(Kind::SiteFault, failure))
-}
-
-/// What a directory lies below, or is, of all that is allowed.
-fn covering<'s>(system: &'s [Allowed], directory: BorrowedFd<'_>) -> Outcome<Option<&'s Allowed>> {
-    let above = ancestors(directory).map_err(site_fault("cannot look at the directories above what is the pilot's"))?;
-    Ok(system.iter().find(|allowed| above.contains(&allowed.identity)))
 }

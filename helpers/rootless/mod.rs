@@ -32,6 +32,7 @@ mod command;
 mod credential;
 mod fault;
 mod filter;
+mod mounts;
 mod system;
 
 use self::account::Account;
@@ -87,8 +88,9 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     let (program, proxy) = if command.is(&peer) {
         (peer, None)
     } else {
-        let (sandbox, proxy) = credential.sandbox(&account)?;
-        boundary::confine(&command, &sandbox, &credential.names, &account)?;
+        let homes = account.homes()?;
+        let (sandbox, proxy) = credential.sandbox(&homes)?;
+        boundary::confine(&command, &sandbox, &credential.names, &homes)?;
         (command.path, proxy)
     };
     let environment = environment(&account, &credential.names.sandbox_path(), proxy);

@@ -3,7 +3,7 @@
 //! The paths are the administrator's, so symbolic links in them are followed. What is not there is passed over: a
 //! system without `/cvmfs` has nothing to give or to withhold there.
 
-use crate::files::metadata::{Identity, Metadata};
+use crate::files::metadata::Metadata;
 use crate::ground::outcome::{Failure, Kind, Outcome};
 use landlock::{AccessFs, BitFlags};
 use rustix::fs::{FileType, Mode, OFlags, open};
@@ -105,12 +105,8 @@ const DEVICES: &[&str] = &["/dev/null", "/dev/zero", "/dev/full", "/dev/random",
 
 /// Something of the system that the job can use.
 pub(super) struct Allowed {
-    /// Where it was found.
-    pub(super) path: Vec<u8>,
     /// The open object.
     pub(super) object: OwnedFd,
-    /// Which it is.
-    pub(super) identity: Identity,
     /// What the job may do with it, or with everything below if it is a directory.
     pub(super) rights: BitFlags<AccessFs>,
 }
@@ -148,7 +144,7 @@ fn open_one(path: Vec<u8>, rights: BitFlags<AccessFs>) -> Outcome<Option<Allowed
     };
     let found = Metadata::of(&object).map_err(fail)?;
     let listing = if found.kind == FileType::Directory { AccessFs::ReadDir.into() } else { BitFlags::EMPTY };
-    Ok(Some(Allowed { object, identity: found.identity, rights: rights | listing, path }))
+    Ok(Some(Allowed { object, rights: rights | listing }))
 }
 
 /// The paths that a pattern stands for: itself, or the entries of its directory that fit its last component with one

@@ -10,6 +10,7 @@ mod contract;
 #[path = "../common/directory.rs"]
 mod directory;
 mod helpers;
+mod homes;
 mod playground;
 mod probe;
 #[path = "../common/programs.rs"]
