@@ -90,7 +90,7 @@ const NO_NEW_PRIVS: &[u8] = b"job-no-new-privs";
 type Set = fn(&mut Policy, &[u8]) -> Checked;
 
 /// Every key, whether it can stand there more than once, and what its value does.
-const KEYS: [(&str, bool, Set); 13] = [
+const KEYS: [(&str, bool, Set); 12] = [
     ("kernel-may-lack", false, set_may_lack),
     ("job-no-new-privs", false, |policy, value| {
         one_of(value, [("yes", true), ("no", false)]).map(|held| policy.job.no_new_privs = held)
@@ -102,7 +102,6 @@ const KEYS: [(&str, bool, Set); 13] = [
     ("job-execute", true, |policy, value| path(value).map(|path| view(policy).execute.push(path))),
     ("job-write", true, |policy, value| path(value).map(|path| view(policy).write.push(path))),
     ("secret-variable", true, |policy, value| variable(value).map(|name| policy.secret_variables.push(name))),
-    ("rootless-home", true, |policy, value| path(value).map(|path| policy.rootless_homes.push(path))),
     ("cleanup-bytes", false, |policy, value| {
         number(value, limits::DATA_BYTES).map(|bytes| policy.cleanup.bytes = bytes)
     }),
@@ -227,7 +226,6 @@ mod tests {
         assert!(policy.job.no_new_privs && policy.job.seccomp);
         let view = policy.job.view.unwrap();
         assert!(!view.read.is_empty() && !view.execute.is_empty() && !view.write.is_empty());
-        assert_eq!(policy.rootless_homes, [b"/home"]);
         assert_eq!(policy.secret_variables.len(), 10);
         assert_eq!(policy.secret_variables.last(), Some(&b"SITE_TOKEN".to_vec()));
         let rules = CleanupRules {

@@ -12,8 +12,6 @@ pub struct Policy {
     pub job: JobPolicy,
     /// Names of variables that no job gets, besides those that the wrapper knows by itself (`target::environment`).
     pub secret_variables: Vec<Vec<u8>>,
-    /// Where accounts have their homes that `/etc/passwd` does not know, for `glexec_rootless`.
-    pub rootless_homes: Vec<Vec<u8>>,
     /// What may come back from a job.
     pub cleanup: CleanupRules,
 }

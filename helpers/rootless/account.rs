@@ -1,15 +1,13 @@
 //! The caller's name and home directory, from `/etc/passwd` alone.
 //!
 //! A static program has no name service to ask. Where the account comes from elsewhere (SSSD, LDAP), its number stands
-//! for the name, and the site says where such accounts have their homes.
+//! for the name, and there is no job, since nobody knows the home.
 
 use super::fault::site_fault;
 use crate::files::metadata::Metadata;
 use crate::ground::escape::Escaped;
-use crate::ground::installation::POLICY;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, Kind, Outcome};
-use crate::policy;
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -34,40 +32,28 @@ impl Account {
             .unwrap_or_else(|| Account { name: uid.to_string().into_bytes(), home: None })
     }
 
-    /// The directories with what is private of this account, as handles: its home, or those in which the site says
-    /// that homes are. A home that is not there, or that is another's, holds nothing of it: system accounts have such.
+    /// The home directory as a handle. One that is not there, or is another's, holds nothing private of this account:
+    /// system accounts have such.
     ///
     /// # Errors
-    /// The administrator's: nobody knows where the home is, or it cannot be looked at.
-    pub(super) fn homes(&self) -> Outcome<Vec<OwnedFd>> {
-        let Some(home) = &self.home else { return self.named_by_the_site() };
-        let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == geteuid().as_raw());
-        match open_directory(home) {
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(Vec::new()),
-            opened => opened.map_err(site_fault(HOME)).map(|home| Some(home).filter(own).into_iter().collect()),
-        }
-    }
-
-    fn named_by_the_site(&self) -> Outcome<Vec<OwnedFd>> {
-        let policy = policy::load().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
-        if policy.rootless_homes.is_empty() {
+    /// The administrator's: nobody knows where it is, or it cannot be looked at.
+    pub(super) fn open_home(&self) -> Outcome<Option<OwnedFd>> {
+        let home = self.home.as_deref().ok_or_else(|| {
             let name = Escaped(&self.name);
-            return Err(Failure::new(
-                Kind::SiteFault,
-                format_args!(
-                    "the home directory of account {name} is unknown, /etc/passwd has none; name the directory where \
-                     homes are in {POLICY} (rootless-home = /home), so that no job gets to read it"
-                ),
-            ));
+            let why = format!(
+                "/etc/passwd has no home directory of the account {name}, so that nobody can tell whether jobs could \
+                 read there; add the account's line (getent passwd {name} >> /etc/passwd)"
+            );
+            Failure::new(Kind::SiteFault, why)
+        })?;
+        let own = |home: &OwnedFd| Metadata::of(home).is_ok_and(|found| found.owner == geteuid().as_raw());
+        match open(home, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::ACCESS) => Ok(None),
+            opened => {
+                opened.map_err(site_fault("cannot look at the home directory")).map(|home| Some(home).filter(own))
+            }
         }
-        policy.rootless_homes.iter().map(|path| open_directory(path).map_err(site_fault(HOME))).collect()
     }
-}
-
-const HOME: &str = "cannot look at the home directory";
-
-fn open_directory(path: &[u8]) -> rustix::io::Result<OwnedFd> {
-    open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
 }
 
 /// The first whole line of a passwd(5) table that is for `uid`.

@@ -16,16 +16,16 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 ///
 /// # Errors
 /// The administrator's.
-pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, homes: &[OwnedFd]) -> Outcome {
+pub(super) fn confine(command: &Command, sandbox: &OwnedFd, names: &Names, home: Option<&OwnedFd>) -> Outcome {
     let system = system::allowed()?;
-    require_nothing_exposed(&system, names, homes)?;
+    require_nothing_exposed(&system, names, home)?;
     capabilities::give_up().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     enter_domain(sandbox.as_fd(), command.file.as_fd(), &system)?;
     filter::install()
 }
 
 /// Fails where the pilot's directories are in something that every job can read, by whatever path.
-fn require_nothing_exposed(system: &[Allowed], names: &Names, homes: &[OwnedFd]) -> Outcome {
+fn require_nothing_exposed(system: &[Allowed], names: &Names, home: Option<&OwnedFd>) -> Outcome {
     let mounts = Mounts::read()?;
     let require_hidden = |private: BorrowedFd<'_>, name: &str| match mounts.showing(system, private)? {
         Some(path) => Err(Failure::new(
@@ -39,7 +39,7 @@ fn require_nothing_exposed(system: &[Allowed], names: &Names, homes: &[OwnedFd])
     };
     let parent = format!("the directory of the sandboxes (EXECUTE) {}", Escaped(&names.parent_path));
     require_hidden(names.parent.as_fd(), &parent)?;
-    homes.iter().try_for_each(|home| require_hidden(home.as_fd(), "this account's home directory"))
+    home.map_or(Ok(()), |home| require_hidden(home.as_fd(), "this account's home directory"))
 }
 
 /// Enters the domain for good: full use of `sandbox`, reading and executing `command`, and what `system` grants; of

@@ -46,11 +46,11 @@ impl Credential {
     }
 
     /// The sandbox, and the path of the job's copy of the proxy if there is one.
-    pub(super) fn sandbox(&self, homes: &[OwnedFd]) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
+    pub(super) fn sandbox(&self, home: Option<&OwnedFd>) -> Outcome<(OwnedFd, Option<Vec<u8>>)> {
         let sandbox = open_own(&self.names, &self.names.sandbox)?;
         let found = Metadata::of(&sandbox).or_fail(|| "cannot look at the sandbox")?;
         let holds = |home: &OwnedFd| ancestors(home).is_ok_and(|above| above.contains(&found.identity));
-        if homes.iter().any(holds) {
+        if home.is_some_and(holds) {
             return Err(Failure::permanent(format_args!(
                 "the sandbox {} is or holds this account's home directory; the proxy must be in a directory of the job's own",
                 Escaped(&self.names.sandbox_path())

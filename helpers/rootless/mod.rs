@@ -88,9 +88,9 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     let (program, proxy) = if command.is(&peer) {
         (peer, None)
     } else {
-        let homes = account.homes()?;
-        let (sandbox, proxy) = credential.sandbox(&homes)?;
-        boundary::confine(&command, &sandbox, &credential.names, &homes)?;
+        let home = account.open_home()?;
+        let (sandbox, proxy) = credential.sandbox(home.as_ref())?;
+        boundary::confine(&command, &sandbox, &credential.names, home.as_ref())?;
         (command.path, proxy)
     };
     let environment = environment(&account, &credential.names.sandbox_path(), proxy);
