@@ -45,15 +45,27 @@ pub(crate) fn conclude(program: Program, result: Outcome) -> u8 {
 
 fn answer(program: Program, help: &str, work: impl FnOnce(Arguments) -> Outcome<ExitCode>) -> Outcome<ExitCode> {
     let mut alone = std::env::args_os().skip(1);
-    let first = (alone.next(), alone.next());
-    match first {
-        (Some(only), None) if only == "--help" => print(&mut std::io::stdout(), help.as_bytes()),
-        (Some(only), None) if only == "--version" => {
-            print(&mut std::io::stdout(), format!("{} {}\n", program.name(), env!("CARGO_PKG_VERSION")).as_bytes());
-        }
-        _ => return work(Arguments::of_process()?),
+    let (Some(only), None) = (alone.next(), alone.next()) else { return work(Arguments::of_process()?) };
+    // The others' single letters are their contract's.
+    let is = |long: &str, short: &str| only == long || program == Program::Job && only == short;
+    if is("--help", "-h") {
+        print_all(help)
+    } else if is("--version", "-V") {
+        print_all(&format!("{} {}\n", program.name(), env!("CARGO_PKG_VERSION")))
+    } else {
+        work(Arguments::of_process()?)
     }
-    Ok(ExitCode::SUCCESS)
+}
+
+/// What somebody asked for on stdout, and has to get.
+fn print_all(text: &str) -> Outcome<ExitCode> {
+    ignore_write_signals();
+    let mut stdout = std::io::stdout();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        // Whoever reads no further has seen what they wanted.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error).or_fail(|| "cannot write to stdout"),
+        _ => Ok(ExitCode::SUCCESS),
+    }
 }
 
 /// One line on stderr: the program, then the failure, at most [`limits::REPORT_BYTES`] bytes.

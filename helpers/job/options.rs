@@ -19,6 +19,7 @@ use std::path::{Path, PathBuf};
 /// What `--help` prints.
 pub(super) const HELP: &str = "\
 usage: condor_glexec_job [OPTIONS] -- COMMAND [ARGS...]
+       condor_glexec_job --help | -h | --version | -V
 
 Runs one job as the account that its proxy maps to, as HTCondor's Starter and ProcD do: hands a sandbox over, starts
 the job in it, watches it, ends all its processes, takes the sandbox back, and ends as the job did: with the same exit
@@ -178,7 +179,11 @@ impl Given {
             if word == b"--" {
                 return Ok(());
             }
-            let Some(Row(name, goes)) = OPTIONS.iter().find(|Row(name, _)| name.as_bytes() == word) else {
+            let (option, attached) = match word.iter().position(|byte| *byte == b'=') {
+                Some(at) => (word.get(..at).unwrap_or_default(), word.get(at.saturating_add(1)..)),
+                None => (&word[..], None),
+            };
+            let Some(Row(name, goes)) = OPTIONS.iter().find(|Row(name, _)| name.as_bytes() == option) else {
                 return Err(Failure::usage(format_args!(
                     "{} is not an option; -- has to stand before the command",
                     Escaped(&word)
@@ -190,18 +195,21 @@ impl Given {
                 }
                 seen.push(*name);
             }
-            self.take(name, goes, arguments)?;
+            self.take(name, goes, attached.map(<[u8]>::to_vec), arguments)?;
         }
     }
 
-    /// Takes one option's argument, if it has one.
-    fn take(&mut self, name: &str, goes: &Goes, arguments: &mut Arguments) -> Outcome {
-        let mut argument = || arguments.take(&format!("of {}", Escaped(name.as_bytes())));
+    /// Takes one option's argument, if it has one: what is `attached` (`--option=ARGUMENT`), or the next word.
+    fn take(&mut self, name: &str, goes: &Goes, attached: Option<Vec<u8>>, arguments: &mut Arguments) -> Outcome {
+        if attached.is_some() && matches!(goes, Goes::Flag(_)) {
+            return Err(Failure::usage(format_args!("{name} takes no argument")));
+        }
+        let argument = |kind: &str| attached.map_or_else(|| arguments.take(&format!("{kind} of {name}")), Ok);
         match goes {
             Goes::Flag(set) => set(self),
-            Goes::Path(place) => *place(self) = Some(path(name, argument()?)?),
-            Goes::Number(range, set) => set(self, number(name, &argument()?, range)?),
-            Goes::Repeated(kind, add) => add(self, arguments.take(&format!("{kind} of {name}"))?)?,
+            Goes::Path(place) => *place(self) = Some(path(name, argument("FILE or DIR")?)?),
+            Goes::Number(range, set) => set(self, number(name, &argument("NUMBER")?, range)?),
+            Goes::Repeated(kind, add) => add(self, argument(kind)?)?,
         }
         Ok(())
     }
@@ -299,7 +307,7 @@ fn input(argument: Vec<u8>) -> Outcome<Input> {
 }
 
 fn read_bounded(file: &Path) -> Outcome<Vec<u8>> {
-    let failed = || format!("cannot read {}", Escaped(file.as_os_str().as_encoded_bytes()));
+    let failed = || format!("cannot read --env-file {}", Escaped(file.as_os_str().as_encoded_bytes()));
     let mut text = Vec::new();
     let most = u64::try_from(limits::ENVIRONMENT_BYTES).or_fail(failed)?;
     let read = std::fs::File::open(file).or_fail(failed)?.take(most.saturating_add(1)).read_to_end(&mut text);
@@ -363,6 +371,11 @@ mod tests {
             &["--switcher", "/usr/sbin/glexec", "--", "true"],
             &["--sandbox", "a", "--execute", "b", "--", "true"],
             &["--json", "-", "--", "true"],
+            &["--json=-", "--", "true"],
+            &["--verbose=", "--", "true"],
+            &["--output=", "--", "true"],
+            &["--output=a", "--output", "b", "--", "true"],
+            &["=", "--", "true"],
             &["--help", "--", "true"],
         ] {
             assert_eq!(parsed(bad).err().map(|failure| failure.kind), Some(Kind::Usage), "{bad:?}");
@@ -378,7 +391,7 @@ mod tests {
 
     #[test]
     fn inputs_are_named() {
-        let options = parsed(&["--input", "/x/a", "--input", "b=c=d", "--", "true"]).unwrap();
+        let options = parsed(&["--input", "/x/a", "--input=b=c=d", "--", "true"]).unwrap();
         let names: Vec<_> =
             options.request.inputs.iter().map(|input| (input.file.to_str().unwrap(), input.name.bytes())).collect();
         assert_eq!(names, [("/x/a", &b"a"[..]), ("b=c", b"d")]);

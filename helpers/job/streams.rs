@@ -158,17 +158,24 @@ fn let_open_again(stream: BorrowedFd<'_>, mode: RawMode) {
 /// Opens a file for the job to write to, if it is not in the sandbox, or is not to be in the end.
 fn open(path: &Path, option: &str, sandbox: &[u8], output: Option<&Path>) -> Outcome<Stream> {
     let failed = || format!("cannot open {} ({option})", shown(path));
-    let absolute = |path: &Path| std::path::absolute(path).or_fail(failed);
-    if let Some(output) = output
-        && let Ok(rest) = absolute(path)?.strip_prefix(absolute(output)?)
-        && rest.components().all(|component| matches!(component, Component::Normal(_)))
-    {
+    if let Some(rest) = output.and_then(|output| below(path, output)) {
         return Ok(Stream::Inside([sandbox, b"/", rest.as_os_str().as_bytes()].concat()));
     }
     let file = OpenOptions::new().write(true).create(true).truncate(false).open(path).or_fail(failed)?;
     let place = place(&file).into_os_string().into_vec();
     let is_inside = place.strip_prefix(sandbox).is_some_and(|rest| rest.starts_with(b"/"));
     Ok(if is_inside { Stream::Inside(place) } else { Stream::Passed(file.into()) })
+}
+
+/// What is behind `directory` in `path`, by the names as they were given, or by what there is.
+fn below(path: &Path, directory: &Path) -> Option<PathBuf> {
+    let rest = |path: PathBuf, directory: PathBuf| path.strip_prefix(directory).map(Path::to_path_buf).ok();
+    let absolute = std::path::absolute(path).ok()?;
+    let there = || Some(absolute.parent()?.canonicalize().ok()?.join(absolute.file_name()?));
+    let named = rest(absolute.clone(), std::path::absolute(directory).ok()?);
+    named
+        .or_else(|| rest(there()?, directory.canonicalize().ok()?))
+        .filter(|rest| rest.components().all(|component| matches!(component, Component::Normal(_))))
 }
 
 /// Where something open is by now: no symbolic links are left in it.

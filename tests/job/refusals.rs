@@ -34,6 +34,8 @@ fn a_wrong_command_line_touches_nothing() {
     assert!(!odd.errors.contains('\x1b'), "{:?}", odd.errors);
     let done = user.job().args(["--help"]).run().expect_quiet(0);
     assert!(done.output.starts_with(b"usage: condor_glexec_job"));
+    assert_eq!(user.job().args(["-h"]).run().expect_quiet(0).output, done.output);
+    assert_eq!(user.job().args(["-V"]).run().expect_quiet(0).output, user.job().args(["--version"]).run().output);
     let done = user.job().args(["--version"]).run().expect_quiet(0);
     assert_eq!(done.output, format!("condor_glexec_job {}\n", env!("CARGO_PKG_VERSION")).as_bytes());
 }
@@ -48,18 +50,20 @@ fn what_is_missing_or_unfit_is_named_and_nothing_is_left() {
     user.file("full/file", b"", 0o644);
     user.file("bad_environment", b"A=1\nB\n", 0o644);
     let before = entries(&user.home);
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 13] = [
         (&["--input", "missing"], &["missing", "No such file"]),
         (&["--input", "/dev/null"], &["/dev/null", "not a regular file"]),
         (&["--input", "file", "--input", "file"], &["file", "exists"]),
-        (&["--sandbox", "missing"], &["missing"]),
-        (&["--execute", "missing"], &["missing"]),
+        (&["--sandbox", "missing"], &["--sandbox", "missing"]),
+        (&["--execute=missing"], &["--execute", "missing"]),
+        (&["--proxy", "missing"], &["--proxy", "missing"]),
+        (&["--env-file", "missing"], &["--env-file", "missing"]),
         (&["--output", "full"], &["full", "not empty"]),
         (&["--output", "file"], &["file", "no directory"]),
-        (&["--output", "missing/out"], &["missing"]),
-        (&["--stdin", "missing"], &["missing"]),
-        (&["--stdout", "missing/file"], &["missing/file"]),
-        (&["--json", "missing/record"], &["missing/record"]),
+        (&["--output", "missing/out"], &["--output", "missing"]),
+        (&["--stdin", "missing"], &["--stdin", "missing"]),
+        (&["--stdout=missing/file"], &["--stdout", "missing/file"]),
+        (&["--json", "missing/record"], &["--json", "missing/record"]),
     ];
     for (options, words) in cases {
         user.job().args(options).args(["--", "/bin/true"]).run().expect_refusal(words);
@@ -70,6 +74,17 @@ fn what_is_missing_or_unfit_is_named_and_nothing_is_left() {
     let done = user.job().args(["--env-file", "bad_environment", "--", "/bin/true"]).run().expect(1);
     assert!(done.errors.contains("\"B\""), "{}", done.errors);
     assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn help_that_cannot_be_written_is_no_success() {
+    for (name, program) in crate::common::built() {
+        for word in ["--help", "--version"] {
+            let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+            let ended = std::process::Command::new(&program).arg(word).stdout(full).output().unwrap();
+            assert!(!ended.status.success() && ended.stderr.starts_with(name.as_bytes()), "{name} {word}: {ended:?}");
+        }
+    }
 }
 
 /// A job as root could change the modes and owners of all that is root's.

@@ -65,7 +65,11 @@ fn j6_a_stream_below_the_output_comes_with_it() {
             directory(&output);
             user.give(&output);
         }
-        let call = user.job().arg2("--output", &output).arg2("--stdout", &output.join("log"));
+        if exists {
+            symlink(&user.home, user.home.join("again")).unwrap();
+        }
+        let log = if exists { user.home.join("again/outputtrue/log") } else { output.join("log") };
+        let call = user.job().arg2("--output", &output).arg2("--stdout", &log);
         call.arg2("--stderr", &output.join("err")).script(SCRIPT).run().expect(0);
         assert_eq!(["log", "err", "file"].map(|name| text(output.join(name))), ["out\n", "err\n", "more\n"]);
     }

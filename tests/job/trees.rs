@@ -161,10 +161,14 @@ fn j7_everything_else_comes_back_as_it_was() {
 fn j7_permission_bits_that_will_change_are_said_and_many_faults_are_counted() {
     let user = User::new();
     let sandbox = sandbox(&user);
+    set_permissions(&sandbox, Permissions::from_mode(0o2755)).unwrap();
+    let done = user.job().arg2("--sandbox", &sandbox).args(["--", "/bin/true"]).run();
+    done.expect_refusal(&["the sandbox itself is set-user-id or set-group-id"]);
+    set_permissions(&sandbox, Permissions::from_mode(0o775)).unwrap();
     user.file("s/shared", "x", 0o664);
     user.file("s/sub/unreadable", "x", 0o200);
     let done = user.job().arg2("--sandbox", &sandbox).args(["--", "/bin/true"]).run().expect(0);
-    assert!(done.errors.contains("2 entries") && done.errors.contains("permission bits"), "{}", done.errors);
+    assert!(done.errors.contains("3 entries") && done.errors.contains("permission bits"), "{}", done.errors);
     for number in 0..10 {
         symlink("/", sandbox.join(format!("link{number}"))).unwrap();
     }

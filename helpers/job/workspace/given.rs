@@ -42,9 +42,9 @@ pub(super) struct Source {
     pub(super) name: Component,
 }
 
-/// The absolute path of something that exists, without symbolic links.
-pub(super) fn resolved(path: &Path) -> Outcome<Vec<u8>> {
-    let resolved = path.canonicalize().or_fail(|| shown(path))?;
+/// The absolute path of something that exists, without symbolic links. `what` is the option that names it.
+pub(super) fn resolved(path: &Path, what: &str) -> Outcome<Vec<u8>> {
+    let resolved = path.canonicalize().or_fail(|| format!("{what} {}", shown(path)))?;
     Ok(resolved.into_os_string().into_vec())
 }
 
@@ -71,7 +71,7 @@ pub(super) struct Proxy {
 
 fn proxy_file(path: &Path) -> Outcome<Proxy> {
     let failed = || format!("the proxy {}", shown(path));
-    let (directory_path, name) = split(&resolved(path)?)?;
+    let (directory_path, name) = split(&resolved(path, "--proxy")?)?;
     let directory = openat(CWD, directory_path.as_slice(), DIRECTORY, Mode::empty()).or_fail(failed)?;
     let file = proxy::open(directory.as_fd(), &name)?;
     let found = Metadata::of(&file).or_fail(failed)?;
@@ -82,7 +82,7 @@ fn proxy_file(path: &Path) -> Outcome<Proxy> {
 fn output_place(path: &Path) -> Outcome<Entry> {
     let failed = || format!("the output {}", shown(path));
     let (directory, name) = split(&std::path::absolute(path).or_fail(failed)?.into_os_string().into_vec())?;
-    let directory_path = resolved(&PathBuf::from(OsString::from_vec(directory)))?;
+    let directory_path = resolved(&PathBuf::from(OsString::from_vec(directory)), "the directory of --output")?;
     let place = Entry::new(directory_path, name).or_fail(failed)?;
     let refuse = |why: &str| Err(Failure::permanent(format_args!("the output {} {why}; give a new name", shown(path))));
     match Metadata::at(&place.directory, place.name.c_str()) {

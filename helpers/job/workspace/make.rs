@@ -20,11 +20,11 @@ pub(super) fn make(request: &Request, output: Option<&Entry>) -> Outcome<Directo
     // The other account has to pass through both, and to make a name beside the sandbox.
     let (run_mode, mode) = if request.switcher.is_some() { (0o1777, 0o711) } else { (0o700, 0o700) };
     if let Some(execute) = &request.execute {
-        return make_sandbox(&resolved(execute)?, mode);
+        return make_sandbox(&resolved(execute, "--execute")?, mode);
     }
     let above = match output {
         Some(output) => output.directory_path.clone(),
-        None => resolved(&temporary())?,
+        None => resolved(&temporary(), "the temporary directory")?,
     };
     let run_directory = make_run_directory(above, run_mode)?;
     match make_sandbox(&run_directory.path(), mode) {

@@ -54,7 +54,7 @@ impl Workspace {
         let mut notices = Vec::new();
         let directory = match &request.sandbox {
             Some(sandbox) => {
-                let directory = Directory::enter(Names::find(&resolved(sandbox)?)?, false)?;
+                let directory = Directory::enter(Names::find(&resolved(sandbox, "--sandbox")?)?, false)?;
                 let proxy = proxy.as_ref().map_or(&contents.proxy, |proxy| &proxy.source.name);
                 notices.extend(survey(&directory, proxy, held)?);
                 directory

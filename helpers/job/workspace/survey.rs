@@ -28,6 +28,8 @@ const ATTRIBUTES_BYTES: usize = 64 * 1024;
 
 const SET_ID: u16 = 0o6000;
 
+const IS_SET_ID: &str = "is set-user-id or set-group-id";
+
 /// The permission bits that come back, if they were there.
 const KEPT_BITS: u16 = 0o755;
 
@@ -51,6 +53,11 @@ pub(super) fn survey(directory: &Directory, proxy: &Component, held: &[Held]) ->
         uncounted: 0,
         changed_modes: 0,
     };
+    // The directory itself stays; only its permission bits come from the copy.
+    if top.mode & SET_ID != 0 {
+        survey.note(format!("the sandbox itself {IS_SET_ID}"));
+    }
+    survey.count_changed_mode(&top);
     let gone_through = survey.require_not_held(&top, b".").and_then(|()| survey.go_through());
     let closed = survey.close_again();
     gone_through?;
@@ -171,11 +178,15 @@ impl Survey<'_> {
                 self.names.remove(&found.identity);
             }
         }
+        self.count_changed_mode(&found);
+        Ok(found)
+    }
+
+    fn count_changed_mode(&mut self, found: &Metadata) {
         let least = if found.is_directory() { 0o700 } else { 0o400 };
         if found.kind != FileType::Symlink && found.mode & !SET_ID != (found.mode & KEPT_BITS) | least {
             self.changed_modes = self.changed_modes.saturating_add(1);
         }
-        Ok(found)
     }
 
     fn require_not_held(&self, found: &Metadata, name: &[u8]) -> Outcome {
@@ -216,7 +227,7 @@ impl Survey<'_> {
             return Ok(None);
         }
         if found.mode & SET_ID != 0 {
-            return fixed("is set-user-id or set-group-id");
+            return fixed(IS_SET_ID);
         }
         let attribute = self.attribute(name)?;
         Ok(attribute.map(|attribute| format!("has the extended attribute {}", Escaped(&attribute))))
