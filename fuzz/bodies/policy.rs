@@ -7,7 +7,7 @@ use glexec_rs::ground::limits;
 use glexec_rs::policy::{Policy, parse};
 
 /// The keys, and one that is none.
-const KEYS: [&[u8]; 13] = [
+const KEYS: [&[u8]; 14] = [
     b"kernel-may-lack",
     b"job-no-new-privs",
     b"job-seccomp",
@@ -20,6 +20,7 @@ const KEYS: [&[u8]; 13] = [
     b"cleanup-depth",
     b"cleanup-seconds",
     b"cleanup-symlinks",
+    b"durable",
     b"cleanup",
 ];
 
@@ -98,6 +99,7 @@ fn takes(key: &[u8], value: &[u8]) -> bool {
         b"cleanup-depth" => number(4096),
         b"cleanup-seconds" => number(24 * 3600),
         b"cleanup-symlinks" => matches!(value, b"none" | b"inside" | b"all"),
+        b"durable" => matches!(value, b"yes" | b"no"),
         _ => false,
     }
 }
@@ -162,5 +164,6 @@ fn write(policy: &Policy) -> Vec<u8> {
             Symlinks::All => b"all",
         },
     );
+    line("durable", if policy.durable { b"yes" } else { b"no" });
     text
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bounds;
+pub(crate) mod durable;
 mod hard_links;
 pub mod link;
 pub mod origin;

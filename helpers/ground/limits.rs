@@ -64,6 +64,9 @@ pub const REMOVAL_DEADLINE: Duration = Duration::from_secs(1800);
 /// How long the target side may take to undo its part after a failure.
 pub const UNDO_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a file system may take to get a sandbox onto its disk, if the site asks for that.
+pub(crate) const DISK_DEADLINE: Duration = Duration::from_secs(1800);
+
 /// How long a whole setup or cleanup may take.
 pub const COPY_DEADLINE: Duration = Duration::from_secs(24 * 3600);
 

@@ -2,10 +2,10 @@
 
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{CLEANUP_PILOT, filling, renaming};
+use crate::copy::durable::write_down;
 use crate::copy::origin::Origin;
 use crate::copy::progress::Progress;
 use crate::copy::receive::{Received, receive_tree};
-use crate::copy::rules::CleanupRules;
 use crate::files::metadata::Metadata;
 use crate::files::proxy;
 use crate::files::sandbox::Names;
@@ -19,7 +19,7 @@ use crate::pilot::staging::{self, Staging};
 use crate::pilot::switch::{Switched, Switcher};
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
-use crate::policy;
+use crate::policy::{self, Policy};
 use crate::protocol::greeting::Operation;
 use crate::protocol::tree::Totals;
 use rustix::fs::{AtFlags, RenameFlags, renameat_with, unlinkat};
@@ -71,7 +71,7 @@ fn work(arguments: SandboxArguments) -> Outcome {
         State::Missing => Err(restore(&home.names)?),
         State::WithTarget => {
             let mut back = None;
-            let done = take_back(&home, &switcher, policy.cleanup, policy.may_lack, &mut back);
+            let done = take_back(&home, &switcher, &policy, &mut back);
             match back {
                 Some(Received { totals, left_out, .. }) => {
                     report::finished(Program::Cleanup, &totals, &left_out, json, done)
@@ -157,19 +157,13 @@ fn remove_leftover(home: &Home, switcher: &Switcher, may_lack: MayLack) -> Outco
 }
 
 /// What has come `back` stays so, whatever fails after that.
-fn take_back(
-    home: &Home,
-    switcher: &Switcher,
-    rules: CleanupRules,
-    may_lack: MayLack,
-    back: &mut Option<Received>,
-) -> Outcome {
+fn take_back(home: &Home, switcher: &Switcher, policy: &Policy, back: &mut Option<Received>) -> Outcome {
     let grants = [
         Grant { object: home.directory(), rights: filling() },
         Grant { object: home.names.parent.as_fd(), rights: renaming() },
     ];
-    start(home, switcher)?.confined(&CLEANUP_PILOT, &grants, may_lack, |target| {
-        let received = receive_and_exchange(target, home, rules)?;
+    start(home, switcher)?.confined(&CLEANUP_PILOT, &grants, policy.may_lack, |target| {
+        let received = receive_and_exchange(target, home, policy)?;
         let totals = back.insert(received).totals;
         // What is left is that the target account removes its own copy.
         target.acknowledge(totals)?;
@@ -177,18 +171,21 @@ fn take_back(
     })
 }
 
-fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, rules: CleanupRules) -> Outcome<Received> {
+fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, policy: &Policy) -> Outcome<Received> {
     staging::sweep(home.directory(), target.proof)?;
     target.send_to(&home.names, &home.names.sandbox, &home.proxy, false, &[])?;
     let staging = Staging::make(home.directory(), target.proof)?;
     let received = receive_tree(
         &target.connection,
         staging.tree(),
-        Origin::Target(&home.proxy, rules),
+        Origin::Target(&home.proxy, policy.cleanup),
         Progress::new("taking the sandbox back"),
         target.proof,
     )?;
     staging.move_in(&home.proxy)?;
+    if policy.durable {
+        write_down(&target.connection, home.directory(), &received.totals)?;
+    }
     home.names.exchange()?;
     Ok(received)
 }

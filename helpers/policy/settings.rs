@@ -14,6 +14,8 @@ pub struct Policy {
     pub secret_variables: Vec<Vec<u8>>,
     /// What may come back from a job.
     pub cleanup: CleanupRules,
+    /// Whether a sandbox has to be on the disk before it changes hands.
+    pub durable: bool,
 }
 
 /// What the wrapper takes on right before it becomes the job.

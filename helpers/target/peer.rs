@@ -8,7 +8,7 @@ use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::ground::{frame, signals};
-use crate::policy;
+use crate::policy::{self, Policy};
 use crate::protocol::answer::Failed;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::{GREETING, Operation};
@@ -39,12 +39,12 @@ pub fn parse(mut arguments: Arguments) -> Outcome<Operation> {
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let operation = parse(arguments)?;
     frame::guard_memory()?;
-    let may_lack = policy::load()?.may_lack;
+    let Policy { may_lack, durable, .. } = policy::load()?;
     signals::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
     let result = match operation {
-        Operation::Setup => setup::receive(&connection, may_lack),
+        Operation::Setup => setup::receive(&connection, may_lack, durable),
         Operation::Cleanup => cleanup::give_back(&connection, may_lack),
         Operation::Kill => kill::signal_all(&connection, may_lack),
         Operation::UpdateProxy => update_proxy::install(&connection, may_lack),

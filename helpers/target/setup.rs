@@ -2,6 +2,7 @@
 
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::{SETUP_TARGET, filling};
+use crate::copy::durable::write_down;
 use crate::copy::origin::Origin;
 use crate::copy::progress::Progress;
 use crate::copy::receive::receive_tree;
@@ -23,7 +24,7 @@ use std::os::fd::{AsFd, OwnedFd};
 const UNFINISHED_MODE: u16 = UNFINISHED | 0o700;
 
 /// Makes the directory that is to become the sandbox and fills it; takes it away again if the pilot does not want it.
-pub fn receive(connection: &Connection, may_lack: MayLack) -> Outcome {
+pub fn receive(connection: &Connection, may_lack: MayLack, durable: bool) -> Outcome {
     let site = Site::receive(connection)?;
     let sandbox = make_unfinished(&site)?;
     let made = Metadata::of(&sandbox).or_fail(|| format!("cannot look at {}", site.name))?;
@@ -35,7 +36,7 @@ pub fn receive(connection: &Connection, may_lack: MayLack) -> Outcome {
         // Nothing is in it yet.
         let _ = unlinkat(&site.parent, site.name.c_str(), AtFlags::REMOVEDIR);
     })?;
-    let (finished, may_undo) = match fill(&pilot, &sandbox) {
+    let (finished, may_undo) = match fill(&pilot, &sandbox, durable) {
         Err(failure) => (Err(failure), true),
         Ok(mode) => match pilot.await_commit() {
             Ok(()) => (fchmod(&sandbox, mode).or_fail(|| "cannot take the mark off the sandbox"), false),
@@ -83,12 +84,15 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
 }
 
 /// Fills the sandbox and says so; it keeps its mark. Gives the mode that it is to have in the end.
-fn fill(pilot: &PilotSide<'_>, sandbox: &OwnedFd) -> Outcome<Mode> {
+fn fill(pilot: &PilotSide<'_>, sandbox: &OwnedFd, durable: bool) -> Outcome<Mode> {
     pilot.say_ready()?;
     let received = receive_tree(pilot.connection, sandbox, Origin::Pilot, Progress::none(), &pilot.proof)?;
     futimens(sandbox, &received.mtime.into())
         .and_then(|()| fchmod(sandbox, received.mode | mode_of(UNFINISHED)))
         .or_fail(|| "cannot finish the sandbox's directory")?;
+    if durable {
+        write_down(pilot.connection, sandbox.as_fd(), &received.totals)?;
+    }
     pilot.acknowledge(received.totals)?;
     Ok(received.mode)
 }

@@ -8,6 +8,7 @@ mod call_numbers;
 mod cleanup;
 #[path = "../common/mod.rs"]
 mod common;
+mod durable;
 #[path = "../common/etc.rs"]
 mod etc;
 mod file;
