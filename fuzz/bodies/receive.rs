@@ -124,7 +124,7 @@ fn take_back(connection: &Connection, home: &OwnedFd, rules: CleanupRules) -> Ou
     confined(&CLEANUP_PILOT, &[Grant { object: home.as_fd(), rights: filling() }], |proof| {
         staging::sweep(home.as_fd(), proof)?;
         let staging = Staging::make(home.as_fd(), proof)?;
-        let origin = Origin::Target(&proxy, rules);
+        let origin = Origin::Target(&proxy, &[], rules);
         let received = receive_tree(connection, staging.tree(), origin, Progress::none(), proof)?;
         staging.move_in(&proxy).map(|()| received)
     })

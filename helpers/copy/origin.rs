@@ -13,8 +13,9 @@ pub(super) const KEPT_MODE: u16 = 0o755;
 pub enum Origin<'a> {
     /// The pilot, who may have any link in it.
     Pilot,
-    /// The target side: the proxy with this name is not its to send, and the site's rules hold.
-    Target(&'a Component, CleanupRules),
+    /// The target side: the proxy with this name is not its to send, absolute links may lead below these paths of the
+    /// sandbox, and the site's rules hold.
+    Target(&'a Component, &'a [Vec<u8>], CleanupRules),
 }
 
 impl Origin<'_> {
@@ -37,7 +38,7 @@ impl Origin<'_> {
     pub(super) fn rules(&self) -> CleanupRules {
         match self {
             Origin::Pilot => CleanupRules::default(),
-            Origin::Target(_, rules) => *rules,
+            Origin::Target(_, _, rules) => *rules,
         }
     }
 }

@@ -220,7 +220,7 @@ impl Receiver<'_> {
     fn count(&mut self, name: Name<'_>) -> Outcome {
         self.bounds.add_entry(&mut self.totals)?;
         match self.origin {
-            Origin::Target(proxy, _) if self.walk.depth() == 0 && name == *proxy => Err(broken("it sends the proxy")),
+            Origin::Target(proxy, ..) if self.walk.depth() == 0 && name == *proxy => Err(broken("it sends the proxy")),
             _ => Ok(()),
         }
     }
@@ -270,11 +270,13 @@ impl Receiver<'_> {
 
     /// Why a link with this target does not come back.
     fn unwanted_link(&self, target: &[u8]) -> Option<Reason> {
-        let Origin::Target(proxy, rules) = self.origin else { return None };
+        let Origin::Target(proxy, places, rules) = self.origin else { return None };
         match rules.symlinks {
             Symlinks::All => None,
             Symlinks::None => Some(Reason::AnyLink),
-            Symlinks::Inside => (!stays_inside(target, self.walk.depth(), proxy)).then_some(Reason::EscapingLink),
+            Symlinks::Inside => {
+                (!stays_inside(target, self.walk.depth(), proxy, places)).then_some(Reason::EscapingLink)
+            }
         }
     }
 
@@ -454,7 +456,7 @@ mod tests {
         Connection::new(theirs).send(&packet, &[]).unwrap();
         let proxy = Component::new(b"x509").unwrap();
         let root = std::fs::File::open(env!("CARGO_MANIFEST_DIR")).unwrap().into();
-        let origin = Origin::Target(&proxy, CleanupRules { time, ..CleanupRules::default() });
+        let origin = Origin::Target(&proxy, &[], CleanupRules { time, ..CleanupRules::default() });
         receive_all(&Connection::new(ours), &root, origin, Progress::none(), &Confined::assumed()).map(|_| ())
     }
 

@@ -6,10 +6,10 @@ use crate::files::path::{split, trusted_directory};
 use crate::files::walk::{LIST, Opened, open_directory};
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, RenameFlags, readlink, renameat_with};
 use rustix::io::Errno;
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 /// Behind the sandbox's name, the name of the directory that waits while the sandbox is in use.
 pub(crate) const PARKED_SUFFIX: &[u8] = b".condor";
@@ -50,6 +50,13 @@ impl Names {
     /// S, the sandbox's absolute path.
     pub(crate) fn sandbox_path(&self) -> Vec<u8> {
         below(&self.parent_path, &self.sandbox)
+    }
+
+    /// The sandbox's paths: as it was given, and without symbolic links, as a process that sits in it is told.
+    pub(crate) fn places(&self) -> Vec<Vec<u8>> {
+        let magic = format!("/proc/self/fd/{}", self.parent.as_raw_fd());
+        let real = readlink(magic.as_str(), Vec::new()).map(|parent| below(parent.as_bytes(), &self.sandbox));
+        [self.sandbox_path()].into_iter().chain(real).collect()
     }
 
     /// The absolute path of `S.condor`.

@@ -30,11 +30,15 @@ use std::process::ExitCode;
 
 const HELP: &str = include_str!("cleanup.txt");
 
+/// Says that S gets another place afterwards, where what it is called now may be anybody's.
+const MOVES: &[u8] = b"--moves";
+
 /// The program.
 pub fn main() -> ExitCode {
-    frame::run(Program::Cleanup, HELP, |arguments| {
+    frame::run(Program::Cleanup, HELP, |mut arguments| {
+        let moves = arguments.take_flag(MOVES);
         let arguments = SandboxArguments::parse(arguments)?;
-        attend(Program::Cleanup, || work(arguments))
+        attend(Program::Cleanup, || work(arguments, moves))
     })
 }
 
@@ -52,7 +56,7 @@ enum State {
     Missing,
 }
 
-fn work(arguments: SandboxArguments) -> Outcome {
+fn work(arguments: SandboxArguments, moves: bool) -> Outcome {
     let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
     let policy = policy::load()?;
     let names = Names::find(&sandbox)?;
@@ -71,7 +75,8 @@ fn work(arguments: SandboxArguments) -> Outcome {
         State::Missing => Err(restore(&home.names)?),
         State::WithTarget => {
             let mut back = None;
-            let done = take_back(&home, &switcher, &policy, &mut back);
+            let places = if moves { Vec::new() } else { home.names.places() };
+            let done = take_back(&home, &switcher, &policy, &places, &mut back);
             match back {
                 Some(Received { totals, left_out, .. }) => {
                     report::finished(Program::Cleanup, &totals, &left_out, json, done)
@@ -157,13 +162,19 @@ fn remove_leftover(home: &Home, switcher: &Switcher, may_lack: MayLack) -> Outco
 }
 
 /// What has come `back` stays so, whatever fails after that.
-fn take_back(home: &Home, switcher: &Switcher, policy: &Policy, back: &mut Option<Received>) -> Outcome {
+fn take_back(
+    home: &Home,
+    switcher: &Switcher,
+    policy: &Policy,
+    places: &[Vec<u8>],
+    back: &mut Option<Received>,
+) -> Outcome {
     let grants = [
         Grant { object: home.directory(), rights: filling() },
         Grant { object: home.names.parent.as_fd(), rights: renaming() },
     ];
     start(home, switcher)?.confined(&CLEANUP_PILOT, &grants, policy.may_lack, |target| {
-        let received = receive_and_exchange(target, home, policy)?;
+        let received = receive_and_exchange(target, home, policy, places)?;
         let totals = back.insert(received).totals;
         // What is left is that the target account removes its own copy.
         target.acknowledge(totals)?;
@@ -171,14 +182,19 @@ fn take_back(home: &Home, switcher: &Switcher, policy: &Policy, back: &mut Optio
     })
 }
 
-fn receive_and_exchange(target: &TargetSide<'_>, home: &Home, policy: &Policy) -> Outcome<Received> {
+fn receive_and_exchange(
+    target: &TargetSide<'_>,
+    home: &Home,
+    policy: &Policy,
+    places: &[Vec<u8>],
+) -> Outcome<Received> {
     staging::sweep(home.directory(), target.proof)?;
     target.send_to(&home.names, &home.names.sandbox, &home.proxy, false, &[])?;
     let staging = Staging::make(home.directory(), target.proof)?;
     let received = receive_tree(
         &target.connection,
         staging.tree(),
-        Origin::Target(&home.proxy, policy.cleanup),
+        Origin::Target(&home.proxy, places, policy.cleanup),
         Progress::new("taking the sandbox back"),
         target.proof,
     )?;

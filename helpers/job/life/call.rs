@@ -33,6 +33,9 @@ impl Helpers<'_, '_> {
     /// finds is what the first has left.
     pub(super) fn copy(&mut self, program: Program, on_stop: OnStop) -> Outcome {
         let mut command = self.command(program);
+        if program == Program::Cleanup && self.request.output.is_some() {
+            command.arg("--moves");
+        }
         command.arg("--json").args(self.arguments(self.workspace.proxy().bytes(), &[&self.workspace.path()]));
         let called = self.supervisor.call(command, self.workspace.home(), on_stop)?;
         let Record { setup, cleanup, .. } = &mut *self.journal.record;

@@ -15,8 +15,14 @@ fn c3_links_that_lead_out_or_to_the_proxy_are_left_out() {
     let site = Site::new();
     let secret = site.private_file("secret", b"secret");
     let sandbox = site.handed_over();
-    let absolute = sandbox.path.join("input");
+    let below = |rest: &str| format!("{}{rest}", sandbox.path.display());
+    let outside = ["/..", ".condor/input", "/x509up_u1234", "/x/x509up_u1234", "/x/.."].map(below);
+    let inside = ["", "/", "/input", "//data/./in/"].map(below);
     let kept = [
+        ("own", inside[0].as_str()),
+        ("own-slash", &inside[1]),
+        ("data/own-input", &inside[2]),
+        ("data/in/own-data", &inside[3]),
         ("to-file", "input"),
         ("to-directory", "data"),
         ("to-self", "."),
@@ -30,7 +36,11 @@ fn c3_links_that_lead_out_or_to_the_proxy_are_left_out() {
         ("x", "."),
     ];
     let left_out = [
-        ("absolute", absolute.to_str().unwrap()),
+        ("own-parent", outside[0].as_str()),
+        ("own-parked", &outside[1]),
+        ("own-proxy", &outside[2]),
+        ("own-proxy-through", &outside[3]),
+        ("own-x-up", &outside[4]),
         ("root", "/"),
         ("passwd", "/etc/passwd"),
         ("secret", secret.to_str().unwrap()),
@@ -173,5 +183,43 @@ fn c6_hard_links_to_what_the_job_may_not_read_do_not_come_back_and_do_not_hold_u
         assert_eq!(fs::metadata(&outside).unwrap().nlink(), 1);
         let rest = left.without("taken").with("output", |entry| entry.mode = 0o644);
         sandbox.assert_taken_back(&rest, &given);
+    }
+}
+
+/// HTCondor's Starter may call the sandbox by another path than the one that a job finds itself in.
+#[test]
+#[ignore = "needs root"]
+fn p1_absolute_links_below_the_sandbox_come_back_whatever_path_it_is_called_by() {
+    let site = Site::new();
+    let alias = site.root.join("alias");
+    symlink("execute", &alias).unwrap();
+    for moves in [false, true] {
+        let sandbox = site.sandbox();
+        let name = sandbox.path.file_name().unwrap();
+        let given = alias.join(".").join(name);
+        // As an input, too.
+        sandbox.add_link("given", sandbox.path.join("input"));
+        sandbox.finish_directory("", 0o755);
+        let call = |program: &str, flags: &[&str]| {
+            let call = site.call(program).args(flags).arg(site.switcher()).arg(&sandbox.proxy);
+            call.arg(&given).args(["0", "0"])
+        };
+        call("condor_glexec_setup", &[]).cwd(&sandbox.path).run().expect_quiet();
+        let links = [("by-alias", alias.join(name).join("res")), ("by-path", sandbox.path.join("res"))];
+        as_account(GREG, || {
+            fs::write(sandbox.path.join("res"), b"result").unwrap();
+            links.iter().for_each(|(name, target)| symlink(target, sandbox.path.join(name)).unwrap());
+            symlink(site.execute.join("other/res"), sandbox.path.join("by-other")).unwrap();
+        });
+        let flags: &[&str] = if moves { &["--moves"] } else { &[] };
+        let left_out = if moves { "4 left out" } else { "1 left out" };
+        call("condor_glexec_cleanup", flags).cwd(&sandbox.parked).run().expect_refusal(0, &[left_out, "by-other"]);
+        let found = |name: &str| fs::read_link(sandbox.path.join(name)).ok();
+        for (name, target) in links {
+            assert_eq!(found(name), (!moves).then_some(target), "{name}");
+        }
+        assert_eq!(found("given"), (!moves).then(|| sandbox.path.join("input")));
+        assert_eq!(found("by-other"), None);
+        assert_no_link_leads_out(&sandbox);
     }
 }
