@@ -6,9 +6,11 @@ use crate::confine::{Confined, confine};
 use crate::copy::progress::Progress;
 use crate::copy::report::LeftOutList;
 use crate::copy::send::{Tree, send_tree};
+use crate::files::metadata::Metadata;
 use crate::files::remove::remove_contents;
 use crate::files::sandbox::{Names, UNFINISHED};
 use crate::ground::frame;
+use crate::ground::installation::beside_self;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
 use crate::pilot::arguments::SandboxArguments;
@@ -20,11 +22,16 @@ use crate::pilot::watchdog::attend;
 use crate::policy;
 use crate::protocol::greeting::Operation;
 use crate::protocol::tree::Totals;
+use rustix::fs::CWD;
 use rustix::process::{Resource, geteuid};
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 const HELP: &str = include_str!("setup.txt");
+
+/// The permission bits that let anybody but the owner read.
+const READABLE: u16 = 0o044;
 
 /// The program.
 pub fn main() -> ExitCode {
@@ -43,6 +50,7 @@ fn work(arguments: SandboxArguments) -> Outcome {
         finish(&Home::open(names, At::Parked, proxy)?, may_lack)?;
         return report::finished(Program::Setup, &Totals::default(), &[], json, Ok(()));
     }
+    let readable = readable_programs();
     let home = Home::open(names, At::Sandbox, proxy)?;
     let _held = home.lock()?;
     let proxy = home.open_proxy()?;
@@ -55,7 +63,24 @@ fn work(arguments: SandboxArguments) -> Outcome {
     ];
     let (totals, left_out) =
         switched.confined(&SETUP_PILOT, &grants, may_lack, |target| hand_over(target, &home, copy.as_ref()))?;
+    if !readable.is_empty() {
+        frame::report(Program::Setup, &format_args!("{}: install with mode 0711", readable.join(", ")));
+    }
     report::finished(Program::Setup, &totals, &left_out, json, Ok(()))
+}
+
+/// The programs of the target side that the target account can read, so that its processes can also trace them when
+/// they have just been started. Those that are the pilot's own it could change back anyway.
+fn readable_programs() -> Vec<String> {
+    [Program::Peer, Program::JobWrapper]
+        .into_iter()
+        .filter(|program| {
+            let found = beside_self(*program).ok().and_then(|path| CString::new(path).ok());
+            let found = found.and_then(|path| Metadata::at(CWD, &path).ok());
+            found.is_some_and(|found| found.mode & READABLE != 0 && found.owner != geteuid().as_raw())
+        })
+        .map(|program| format!("{} can be read, and so traced, by the target account", program.name()))
+        .collect()
 }
 
 /// Whether an earlier call got as far as the exchange: then the sandbox is the target account's already, and whole.

@@ -86,6 +86,8 @@ fn switch(path: &[u8], argv: &[Vec<u8>]) -> Outcome<Failure> {
     // could replace it could replace this program, too.
     let peer = command::own_peer().map_err(|failure| Failure::new(Kind::SiteFault, failure))?;
     let (program, proxy) = if command.is(&peer) {
+        // Tells the peer that it was not a switcher which has gained privileges and should have changed the account.
+        rustix::thread::set_no_new_privs(true).map_err(site_fault("cannot give privileges up"))?;
         (peer, None)
     } else {
         let home = account.open_home()?;

@@ -14,5 +14,6 @@ pub(crate) mod pilot_side;
 pub mod setup;
 pub mod site;
 pub mod status;
+mod switched;
 pub mod update_proxy;
 pub mod wrapper;

@@ -7,12 +7,12 @@ use crate::ground::argv::Arguments;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
-use crate::ground::{frame, signals};
+use crate::ground::{frame, limits, signals};
 use crate::policy::{self, Policy};
 use crate::protocol::answer::Failed;
 use crate::protocol::connection::Connection;
 use crate::protocol::greeting::{GREETING, Operation};
-use crate::target::{cleanup, kill, setup, update_proxy};
+use crate::target::{cleanup, kill, setup, switched, update_proxy};
 use rustix::fs::{Mode, OFlags};
 use std::process::ExitCode;
 
@@ -43,15 +43,18 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     signals::ignore_write_signals();
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
-    let result = match operation {
+    let switched = switched::require(&connection, switched::is_started_without_privileges);
+    let result = switched.and_then(|()| match operation {
         Operation::Setup => setup::receive(&connection, may_lack, durable),
         Operation::Cleanup => cleanup::give_back(&connection, may_lack),
         Operation::Kill => kill::signal_all(&connection, may_lack),
         Operation::UpdateProxy => update_proxy::install(&connection, may_lack),
-    };
+    });
     if let Err(failure) = &result {
         // The pilot may be gone; then nobody is left to tell.
         let _ = connection.send(&Failed(failure.to_string().as_bytes()).encode(), &[]);
+        // What it still sends must not meet a closed socket, or it hears of that instead.
+        connection.wait_for_end(limits::UNDO_DEADLINE);
     }
     result.map(|()| ExitCode::SUCCESS)
 }

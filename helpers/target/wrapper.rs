@@ -15,7 +15,7 @@ use crate::policy::{self, Policy};
 use crate::sys::exec::{Environment, exec};
 use crate::target::channel::{Channel, Trouble};
 use crate::target::environment::{Variables, decode, merge, name};
-use crate::target::job_policy;
+use crate::target::{job_policy, switched};
 use core::fmt::Display;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, ftruncate, openat};
 use rustix::io::Errno;
@@ -66,6 +66,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
         .or_fail(|| "cannot protect the process from being traced")?;
     let socket = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3).or_fail(|| "cannot take the socket")?;
+    let switched = switched::require(&socket, switched::is_inside_domain);
     let channel = Channel::new(socket).map_err(|_| Failure::permanent("standard input is not the Starter's socket"))?;
     let WrapperArguments { names, command } = WrapperArguments::parse(arguments).inspect_err(|_| {
         // Where nobody is, standard error has it as well.
@@ -75,7 +76,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let policy = policy::load();
     let start = converse(channel, &names)?;
     // From here on the fresh socket is the one that the Starter listens to.
-    let failure = match prepare(start.received, &names, policy) {
+    let failure = match switched.and_then(|()| prepare(start.received, &names, policy)) {
         Ok(job) => become_job(&command, job),
         Err(failure) => failure,
     };

@@ -89,7 +89,7 @@ fn a_framework_runs_jobs() {
     }
     let own: (&str, PathBuf) = ("framework", std::env::current_exe().unwrap());
     for (name, built) in crate::common::built().chain([own]) {
-        crate::common::copy_program(&built, &directory.join("libexec").join(name), "755");
+        crate::common::install_built(&built, &directory.join("libexec").join(name));
     }
     std::fs::write(home.join("data"), "some data\n").unwrap();
     let mut framework = Command::new(directory.join("libexec/framework"));

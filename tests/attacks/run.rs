@@ -2,10 +2,10 @@
 //! those on the wrapper behind it are in the wrapper's own tests.
 
 use crate::common::{
-    Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, as_account, finish, pem, put_file, put_link,
+    Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, Sleeper, as_account, finish, pem, put_file, put_link,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use std::ffi::CString;
+use std::ffi::{CString, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
@@ -263,4 +263,34 @@ fn without_a_name(call: Call, program: &Path) -> Call {
         unsafe { libc::execve(program.as_ptr(), none.as_ptr(), none.as_ptr()) };
         Err(std::io::Error::last_os_error())
     })
+}
+
+#[test]
+#[ignore = "needs root"]
+fn j8_a_switcher_that_maps_to_the_pilots_own_account_starts_no_job() {
+    let site = Site::new();
+    // Each helper that asks the target side hears it from there, and nothing is touched.
+    site.configure_switcher("account = pilot");
+    let sandbox = site.sandbox();
+    let before = sandbox.snapshot();
+    site.setup(&sandbox).run().expect_refusal(2, &["pilot's own account", "glexec_rootless"]);
+    assert_eq!(sandbox.snapshot(), before);
+    assert!(!sandbox.parked.exists());
+    // Where the mapping has changed only after setup.
+    site.configure_switcher("");
+    site.setup(&sandbox).run().expect_quiet();
+    finish(PILOT, &sandbox.path, 0o755);
+    site.configure_switcher("account = pilot");
+    let mut process = Sleeper::start(PILOT);
+    site.kill(&sandbox, process.pid(), 9).closed(&[]).run().expect_refusal(2, &["pilot's own account"]);
+    process.assert_alive();
+    let (channel, theirs) = as_account(PILOT, Channel::open);
+    let arguments = [site.switcher().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
+    let wrapper = site.program("condor_glexec_job_wrapper").into_os_string();
+    let words = ["/dev/null", "/dev/null", "/dev/null", "/usr/bin/touch", "ran"].map(Into::into);
+    let call = run(&site, &sandbox).only_args(arguments).arg(wrapper).args::<OsString>(words).input(theirs).start();
+    let told = channel.start_job(b"");
+    assert!(told.contains("pilot's own account"), "{told}");
+    call.finish().expect(1);
+    assert!(!sandbox.path.join("ran").exists());
 }

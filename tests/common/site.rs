@@ -20,6 +20,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// What the names of all directories of the tests begin with.
 pub const PREFIX: &str = "glexec-rs-tests.";
 
+/// The programs of the target side.
+const CLOSED: [&str; 2] = ["condor_glexec_peer", "condor_glexec_job_wrapper"];
+
 /// Where EXECUTE is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileSystem {
@@ -275,9 +278,12 @@ fn install(libexec: &Path) {
     copy_program(switcher::build(), &libexec.join("switcher"), "4755");
 }
 
-/// Installs a program that cargo has built where other accounts can get at it.
+/// Installs a program that cargo has built where other accounts can get at it; what runs as the target account so that
+/// they cannot read it.
 pub fn install_built(built: &Path, at: &Path) {
-    if std::fs::hard_link(built, at).is_err() {
+    if CLOSED.iter().any(|name| built.ends_with(name)) {
+        copy_program(built, at, "711");
+    } else if std::fs::hard_link(built, at).is_err() {
         copy_program(built, at, "755");
     }
 }

@@ -11,6 +11,8 @@ mod common;
 #[cfg(target_arch = "x86_64")]
 mod domains;
 #[cfg(target_arch = "x86_64")]
+mod first_instruction;
+#[cfg(target_arch = "x86_64")]
 mod memory;
 #[cfg(target_arch = "x86_64")]
 mod phases;

@@ -24,7 +24,9 @@ fn control(call: &mut Command, terminal: &OwnedFd) {
 
 #[test]
 fn there_is_no_controlling_terminal() {
-    for leader in [true, false] {
+    // Within one account, the job must not reach who starts the wrapper: no leader in the same domain.
+    let kinds: &[bool] = if crate::common::available() { &[true, false] } else { &[true] };
+    for leader in kinds.iter().copied() {
         let sandbox = Sandbox::new();
         let (_master, slave) = terminal();
         let script = "cat /proc/self/stat; if (: < /dev/tty) 2> /dev/null; then echo terminal; fi; exit 0";
