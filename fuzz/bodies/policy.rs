@@ -7,7 +7,7 @@ use glexec_rs::ground::limits;
 use glexec_rs::policy::{Policy, parse};
 
 /// The keys, and one that is none.
-const KEYS: [&[u8]; 14] = [
+const KEYS: [&[u8]; 15] = [
     b"kernel-may-lack",
     b"job-no-new-privs",
     b"job-seccomp",
@@ -21,13 +21,15 @@ const KEYS: [&[u8]; 14] = [
     b"cleanup-seconds",
     b"cleanup-symlinks",
     b"durable",
+    b"report-left-out",
     b"cleanup",
 ];
 
 /// Values that some key takes, besides the input's own.
-const VALUES: [&[u8]; 20] = [
+const VALUES: [&[u8]; 21] = [
     b"yes",
     b"no",
+    b"file",
     b"job",
     b"none",
     b"inside",
@@ -100,6 +102,7 @@ fn takes(key: &[u8], value: &[u8]) -> bool {
         b"cleanup-seconds" => number(24 * 3600),
         b"cleanup-symlinks" => matches!(value, b"none" | b"inside" | b"all"),
         b"durable" => matches!(value, b"yes" | b"no"),
+        b"report-left-out" => matches!(value, b"file" | b"none"),
         _ => false,
     }
 }
@@ -164,6 +167,7 @@ fn write(policy: &Policy) -> Vec<u8> {
             Symlinks::All => b"all",
         },
     );
+    line("report-left-out", if policy.left_out_file { b"file" } else { b"none" });
     line("durable", if policy.durable { b"yes" } else { b"no" });
     text
 }

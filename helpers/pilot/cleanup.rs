@@ -19,6 +19,7 @@ use crate::pilot::staging::{self, Staging};
 use crate::pilot::switch::{Switched, Switcher};
 use crate::pilot::target_side::TargetSide;
 use crate::pilot::watchdog::attend;
+use crate::pilot::word::leave_word;
 use crate::policy::{self, Policy};
 use crate::protocol::greeting::Operation;
 use crate::protocol::tree::Totals;
@@ -198,6 +199,10 @@ fn receive_and_exchange(
         Progress::new("taking the sandbox back"),
         target.proof,
     )?;
+    if policy.left_out_file && received.totals.left_out > 0 {
+        // It is only said once more there: no reason to keep the rest back.
+        let _ = leave_word(staging.tree().as_fd(), &received.totals, &received.left_out);
+    }
     staging.move_in(&home.proxy)?;
     if policy.durable {
         write_down(&target.connection, home.directory(), &received.totals)?;

@@ -16,3 +16,4 @@ pub mod target_side;
 mod travelling_proxy;
 pub mod update_proxy;
 pub(crate) mod watchdog;
+mod word;

@@ -90,7 +90,7 @@ const NO_NEW_PRIVS: &[u8] = b"job-no-new-privs";
 type Set = fn(&mut Policy, &[u8]) -> Checked;
 
 /// Every key, whether it can stand there more than once, and what its value does.
-const KEYS: [(&str, bool, Set); 13] = [
+const KEYS: [(&str, bool, Set); 14] = [
     ("kernel-may-lack", false, set_may_lack),
     ("job-no-new-privs", false, |policy, value| {
         one_of(value, [("yes", true), ("no", false)]).map(|held| policy.job.no_new_privs = held)
@@ -115,6 +115,9 @@ const KEYS: [(&str, bool, Set); 13] = [
     ("cleanup-symlinks", false, |policy, value| {
         let choices = [("none", Symlinks::None), ("inside", Symlinks::Inside), ("all", Symlinks::All)];
         one_of(value, choices).map(|links| policy.cleanup.symlinks = links)
+    }),
+    ("report-left-out", false, |policy, value| {
+        one_of(value, [("file", true), ("none", false)]).map(|file| policy.left_out_file = file)
     }),
     ("durable", false, |policy, value| {
         one_of(value, [("yes", true), ("no", false)]).map(|durable| policy.durable = durable)
@@ -239,7 +242,7 @@ mod tests {
             symlinks: Symlinks::None,
         };
         assert_eq!(policy.cleanup, rules);
-        assert!(policy.durable);
+        assert!(policy.durable && policy.left_out_file);
     }
 
     #[test]

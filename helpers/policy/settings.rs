@@ -14,6 +14,8 @@ pub struct Policy {
     pub secret_variables: Vec<Vec<u8>>,
     /// What may come back from a job.
     pub cleanup: CleanupRules,
+    /// Whether a file in a sandbox that comes back says what was left out.
+    pub left_out_file: bool,
     /// Whether a sandbox has to be on the disk before it changes hands.
     pub durable: bool,
 }

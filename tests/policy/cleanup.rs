@@ -78,3 +78,44 @@ fn the_links_that_come_back_are_those_that_the_site_wants() {
         assert_eq!(found, kept, "{rule}");
     }
 }
+
+/// The Starter drops what cleanup says when it exits with 0. By default nothing is put into the sandbox: without
+/// `transfer_output_files` the Starter would send it back as one of the job's outputs.
+#[test]
+#[ignore = "needs root"]
+fn p2_a_file_says_what_was_left_out_if_the_site_wants_it() {
+    let site = Site::new();
+    let reports = |sandbox: &Sandbox| {
+        let listed = fs::read_dir(&sandbox.path).unwrap().flatten().map(|entry| entry.file_name());
+        let mut names: Vec<_> = listed.filter_map(|name| name.into_string().ok()).collect();
+        names.retain(|name| name.starts_with(".glexec-left-out"));
+        names.sort();
+        names
+    };
+    let fill = |root: &Path| {
+        put_link(GREG, &root.join("out\n\x1b"), "/etc/passwd");
+    };
+    for (policy, count) in [("", 0), ("report-left-out = none\n", 0), ("report-left-out = file\n", 1)] {
+        let sandbox = left_by_a_job(&site, fill);
+        etc::with(&etc::put(&site, policy), || site.cleanup(&sandbox).run()).expect(0);
+        assert_eq!(reports(&sandbox).len(), count, "{policy}");
+    }
+    let etc = etc::put(&site, "report-left-out = file\n");
+    // Nothing was left out.
+    let sandbox = left_by_a_job(&site, |_| ());
+    etc::with(&etc, || site.cleanup(&sandbox).run()).expect_quiet();
+    assert_eq!(reports(&sandbox), Vec::<String>::new());
+    // What the job calls so stays its own, and is not written through.
+    let sandbox = left_by_a_job(&site, |root| {
+        fill(root);
+        put_link(GREG, &root.join(".glexec-left-out"), "target");
+        put_file(GREG, &root.join("target"), b"the job's", 0o644);
+    });
+    etc::with(&etc, || site.cleanup(&sandbox).run()).expect(0);
+    let names = reports(&sandbox);
+    assert_eq!((names.len(), names[0].as_str()), (2, ".glexec-left-out"));
+    assert_eq!(fs::read(sandbox.path.join("target")).unwrap(), b"the job's");
+    let text = fs::read_to_string(sandbox.path.join(&names[1])).unwrap();
+    assert!(text.ends_with("1 left out\n") && text.contains("could lead out") && text.lines().count() == 2, "{text:?}");
+    assert!(!text.replace('\n', "").contains(char::is_control), "{text:?}");
+}
