@@ -6,6 +6,7 @@ use crate::files::component::Component;
 use crate::files::content::{Copier, Uncopied};
 use crate::files::metadata::Metadata;
 use crate::ground::outcome::{OrFail, Outcome};
+use crate::sys::close_written;
 use core::convert::Infallible;
 use rustix::fs::{Mode, OFlags, Timestamps, fchmod, futimens, openat};
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,8 +65,9 @@ impl Contents {
     fn put_proxy(&mut self, home: &OwnedFd, proxy: Proxy) -> Outcome {
         let found = Metadata::of(home).or_fail(|| "cannot look at the sandbox")?;
         if proxy.directory.identity != found.identity {
-            self.put(home, &proxy.source)?;
+            let file = self.put(home, &proxy.source)?;
             self.proxy_put = true;
+            close_written(file).or_fail(|| format!("cannot copy {} into the sandbox", proxy.source.name))?;
         }
         self.proxy = proxy.source.name;
         self.proxy_is_real = true;
@@ -77,7 +79,8 @@ impl Contents {
         let mode = Mode::from_raw_mode(u32::from(input.found.mode & 0o755));
         fchmod(&file, mode)
             .and_then(|()| futimens(&file, &Timestamps::from(input.found.mtime)))
-            .or_fail(|| format!("cannot set the mode and time of {}", input.name))
+            .and_then(|()| close_written(file))
+            .or_fail(|| format!("cannot finish the copy of {} in the sandbox", input.name))
     }
 
     fn put(&mut self, home: &OwnedFd, source: &Source) -> Outcome<OwnedFd> {
