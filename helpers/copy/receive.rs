@@ -13,7 +13,7 @@ use crate::files::content::{Copier, Uncopied, write_all};
 use crate::files::metadata::{Metadata, Time};
 use crate::files::name::Name;
 use crate::files::walk::{CHANGE, DIRECTORY, Walk, mode_of};
-use crate::ground::escape::Escaped;
+use crate::ground::escape::Said;
 use crate::ground::heartbeat::{beat, is_worker};
 use crate::ground::outcome::{Failure, OrFail, Outcome, Unmade};
 use crate::ground::{limits, wait};
@@ -138,9 +138,7 @@ fn receive_all(
         let end = match heard::tree::piece(bytes, proof) {
             Ok(Piece::Records(records)) if records.is_empty() => Err(broken("a packet without records")),
             Ok(Piece::Records(records)) => receiver.records(records, &mut files),
-            Ok(Piece::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the other side reports: {}", Escaped(text))))
-            }
+            Ok(Piece::Failed(text)) => Err(Failure::permanent(format_args!("the other side reports: {}", Said(text)))),
             Err(Malformed(_)) => Err(broken("something else than records")),
         };
         let too_many = files.len() > 0;

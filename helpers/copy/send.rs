@@ -7,7 +7,7 @@ use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::name::Name;
 use crate::files::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
-use crate::ground::escape::Escaped;
+use crate::ground::escape::{Escaped, Said};
 use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -466,7 +466,7 @@ impl Sender<'_> {
             }
             Ok(Verdict::Complete(totals)) => Ok(Some(totals)),
             Ok(Verdict::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the other side reports: {}", Escaped(text))))
+                Err(Failure::permanent(format_args!("the other side reports: {}", Said(text))))
             }
             Err(Malformed(_)) => {
                 Err(Failure::permanent("the other side answers with something else than an acknowledgement"))

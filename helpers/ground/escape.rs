@@ -28,9 +28,49 @@ impl Display for Escaped<'_> {
     }
 }
 
+/// Shows what another process said, which may be escaped already: its lines one behind the other with `; ` between,
+/// printable ASCII as it is, everything else as `\xNN`, and at most [`Said::LIMIT`] input bytes.
+///
+/// Not between quotation marks, which would have to be escaped once more: it belongs at the end of a message.
+pub struct Said<'a>(pub &'a [u8]);
+
+impl Said<'_> {
+    /// The most bytes of a text that are shown.
+    pub(crate) const LIMIT: usize = 400;
+}
+
+impl Display for Said<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let shown = self.0.get(..Self::LIMIT).unwrap_or(self.0);
+        let lines = shown.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+        for (number, line) in lines.enumerate() {
+            f.write_str(if number > 0 { "; " } else { "" })?;
+            for &byte in line {
+                match byte {
+                    b' '..=b'~' => f.write_char(char::from(byte))?,
+                    _ => write!(f, "\\x{byte:02x}")?,
+                }
+            }
+        }
+        f.write_str(if self.0.len() > Self::LIMIT { "..." } else { "" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Escaped;
+    use super::{Escaped, Said};
+
+    #[test]
+    fn p9_what_others_say_is_one_line_and_not_escaped_twice() {
+        let every: Vec<u8> = (0..=255).collect();
+        assert!(Said(&every).to_string().bytes().all(|b| (b' '..=b'~').contains(&b)));
+        assert_eq!(Said(b"\n one \r\n\n\ttwo \"a\\x0ab\"\n").to_string(), r#"one; two "a\x0ab""#);
+        assert_eq!(Said(b"\x1b[0m \xff").to_string(), r"\x1b[0m \xff");
+        assert_eq!(Said(b"\n \n").to_string(), "");
+        let at = [b'x'; Said::LIMIT];
+        assert_eq!(Said(&at).to_string().len(), Said::LIMIT);
+        assert_eq!(Said(&[at.as_slice(), b"y"].concat()).to_string(), "x".repeat(Said::LIMIT) + "...");
+    }
 
     #[test]
     fn nothing_but_printable_ascii_comes_out() {

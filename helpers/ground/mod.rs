@@ -4,6 +4,7 @@
 
 pub mod argv;
 pub mod child;
+pub(crate) mod errno;
 pub mod escape;
 pub(crate) mod frame;
 pub(crate) mod heartbeat;
@@ -17,5 +18,6 @@ pub mod program;
 pub mod resources;
 pub(crate) mod signal_queue;
 pub mod signals;
+pub(crate) mod switcher_end;
 pub mod terminal;
 pub mod wait;

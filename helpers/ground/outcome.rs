@@ -1,5 +1,6 @@
 //! Why a helper ends without having done its work, as the one line that says so.
 
+use crate::ground::errno::named;
 use core::fmt::{self, Display, Formatter};
 use rustix::io::Errno;
 
@@ -35,7 +36,7 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 impl Failure {
     /// A failure of any kind.
     pub fn new(kind: Kind, message: impl Display) -> Self {
-        Failure { kind, message: message.to_string() }
+        Failure { kind, message: named(message.to_string()) }
     }
 
     /// The arguments are wrong.

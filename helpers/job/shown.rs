@@ -1,6 +1,6 @@
 //! What others have said or named, as it may stand in a line of ours.
 
-use crate::ground::escape::Escaped;
+use crate::ground::escape::{Escaped, Said};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -9,10 +9,10 @@ pub(super) fn shown(path: &Path) -> Escaped<'_> {
     Escaped(path.as_os_str().as_bytes())
 }
 
-/// A line of text that is printable as it is, or escaped otherwise.
+/// A line of text as it is if that is printable, or made so.
 pub(super) fn readable(text: &[u8]) -> String {
     match core::str::from_utf8(text) {
         Ok(line) if line.bytes().all(|byte| (b' '..=b'~').contains(&byte)) => line.to_owned(),
-        _ => Escaped(text).to_string(),
+        _ => Said(text).to_string(),
     }
 }

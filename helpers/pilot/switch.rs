@@ -3,12 +3,13 @@
 use crate::confine::confine;
 use crate::confine::landlock::{Grant, MayLack};
 use crate::confine::side::Side;
-use crate::ground::escape::Escaped;
+use crate::ground::escape::{Escaped, Said};
 use crate::ground::inherited::leave_session_keyring;
 use crate::ground::installation::beside_self;
 use crate::ground::outcome::{Failure, Kind, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
+use crate::ground::switcher_end::{End, TRANSIENT};
 use crate::ground::wait::{pause, wait_for};
 use crate::ground::{limits, signals};
 use crate::pilot::credential::environment;
@@ -27,10 +28,6 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
-/// The switcher's "refused by configuration or a failed system call" and "not authorised": both may pass (a mapping
-/// service that is down), and are the only ones that are tried again.
-const TRANSIENT: [i32; 2] = [202, 203];
-
 /// The switcher as helpers are told of it: G, R and D.
 pub struct Switcher {
     /// G, its absolute path.
@@ -40,14 +37,6 @@ pub struct Switcher {
     /// D, the least pause before that, in seconds.
     pub delay: u32,
 }
-
-/// What a switcher's exit code says before the peer has greeted (glexec's manual), and where to look.
-const MEANINGS: [(i32, &str); 4] = [
-    (201, "the proxy is missing, expired or unfit, or the peer is not where the switcher may start it"),
-    (202, "the site's switcher is not set up, or a system call failed; see its log"),
-    (203, "not authorised, no mapping, or the mapping service is down; see its log"),
-    (126, "it could not execute the peer; can the target account reach this directory?"),
-];
 
 /// The longest wait for a switcher's end without a look at what it prints.
 const END_PAUSE: Duration = Duration::from_millis(100);
@@ -83,7 +72,7 @@ impl Switcher {
             };
             if tries == self.retries {
                 let tries = u64::from(tries).saturating_add(1);
-                return Err(Failure::new(Kind::RetriesExhausted, format_args!("{refused} ({tries} tries)")));
+                return Err(Failure::new(Kind::RetriesExhausted, format_args!("tried {tries} times: {refused}")));
             }
             pause(before_retry(operation, self.delay, tries, jitter(self.delay)));
             tries = tries.saturating_add(1);
@@ -200,14 +189,9 @@ impl Running {
     }
 
     fn refused(&self, status: ExitStatus, path: &[u8]) -> Outcome<Result<(), Failure>> {
-        let meaning = match (status.code(), status.signal()) {
-            (Some(code), _) => MEANINGS
-                .iter()
-                .find(|(known, _)| *known == code)
-                .map_or_else(|| format!("{code} before the peer was started"), |(_, why)| format!("{code}: {why}")),
-            (None, signal) => format!("signal {}", signal.unwrap_or(0)),
-        };
-        let failure = format!("the switcher {} ended with {meaning}{}", Escaped(path), self.said());
+        let end = End { code: status.code(), signal: status.signal() };
+        let failure =
+            format!("the switcher {} ended before the peer was started, with {end}{}", Escaped(path), self.said());
         match status.code() {
             Some(code) if TRANSIENT.contains(&code) => Ok(Err(Failure::permanent(failure))),
             _ => Err(Failure::permanent(failure)),
@@ -233,7 +217,7 @@ impl Running {
     fn said(&self) -> String {
         match self.output.kept.trim_ascii() {
             [] => String::new(),
-            text => format!("; it said {}", Escaped(text)),
+            text => format!("; it said: {}", Said(text)),
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::confine::Confined;
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::sandbox::Names;
-use crate::ground::escape::Escaped;
+use crate::ground::escape::Said;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::protocol::answer::Signalled;
 use crate::protocol::connection::Connection;
@@ -80,7 +80,7 @@ impl TargetSide<'_> {
         match decode(packet.bytes(), self.proof) {
             Ok(Answer::Given(answer)) => Ok(answer),
             Ok(Answer::Failed(text)) => {
-                Err(Failure::permanent(format_args!("the target side reports: {}", Escaped(text))))
+                Err(Failure::permanent(format_args!("the target side reports: {}", Said(text))))
             }
             Err(_) => Err(Failure::permanent("the target side answered with something else than it was asked for")),
         }

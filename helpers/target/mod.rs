@@ -6,6 +6,7 @@
 pub mod channel;
 pub mod cleanup;
 pub mod environment;
+mod interpreter;
 pub(crate) mod job_mark;
 mod job_policy;
 pub mod kill;

@@ -77,10 +77,16 @@ fn make_unfinished(site: &Site) -> Outcome<OwnedFd> {
     let opened = openat(parent, name.c_str(), DIRECTORY, Mode::empty()).or_fail(|| format!("cannot open {name}"))?;
     let found = Metadata::of(&opened).or_fail(|| format!("cannot look at {name}"))?;
     if found.owner == geteuid().as_raw() && found.mode & 0o777 == UNFINISHED_MODE & 0o777 {
-        Ok(opened)
-    } else {
-        Err(Failure::permanent(format_args!("{name} was replaced by something else while it was made")))
+        return Ok(opened);
     }
+    if found.owner != geteuid().as_raw() {
+        return Err(Failure::permanent(format_args!("{name} was replaced by something else while it was made")));
+    }
+    let _ = unlinkat(parent, name.c_str(), AtFlags::REMOVEDIR);
+    Err(Failure::permanent(format_args!(
+        "{name} was made with mode {:04o}: the directory around it has a default ACL that takes rights away (setfacl -k)",
+        found.mode & 0o777
+    )))
 }
 
 /// Fills the sandbox and says so; it keeps its mark. Gives the mode that it is to have in the end.

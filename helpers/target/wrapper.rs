@@ -15,6 +15,7 @@ use crate::policy::{self, Policy};
 use crate::sys::exec::{Environment, exec};
 use crate::target::channel::{Channel, Trouble};
 use crate::target::environment::{Variables, decode, merge, name};
+use crate::target::interpreter::missing_interpreter;
 use crate::target::{job_policy, switched};
 use core::fmt::Display;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl, ftruncate, openat};
@@ -22,6 +23,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, geteuid};
 use std::borrow::Cow;
 use std::ffi::{CStr, CString};
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use zeroize::Zeroizing;
@@ -295,5 +297,9 @@ fn become_job(command: &[Vec<u8>], job: Job) -> Failure {
     }
     let error = exec(path, argv.iter().map(CString::as_c_str), environment.iter().map(Cow::<CStr>::as_ref));
     let text = error.to_string();
-    Failure::permanent(format_args!("execve error: {}", text.split(" (os error").next().unwrap_or_default()))
+    let text = text.split(" (os error").next().unwrap_or_default();
+    match error.kind() {
+        ErrorKind::NotFound => Failure::permanent(format_args!("execve error: {text}{}", missing_interpreter(path))),
+        _ => Failure::permanent(format_args!("execve error: {text}")),
+    }
 }

@@ -12,6 +12,7 @@ mod setup;
 #[path = "../common/starter.rs"]
 mod starter;
 mod switching;
+mod texts;
 mod trees;
 mod update_proxy;
 mod wrapper;

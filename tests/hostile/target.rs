@@ -150,7 +150,7 @@ pub const ATTACKS: &[Attack] = &[
     cleanup(
         "a text to frighten people",
         |raw| raw.send(&[b"F", &text(b"\x1b[2J\nroot: all is well %n%s\xff\r")[..]].concat()),
-        &["\\x1b[2J\\x0aroot: all is well %n%s\\xff\\x0d"],
+        &["reports: \\x1b[2J; root: all is well %n%s\\xff\n"],
     ),
     cleanup(
         "a text of 60,000 bytes",

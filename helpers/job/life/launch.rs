@@ -8,6 +8,7 @@ use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::pipe::Reader;
 use crate::ground::program::Program;
+use crate::ground::switcher_end::{End, TRANSIENT};
 use crate::ground::wait::later;
 use crate::job::record::Status;
 use crate::job::request::News;
@@ -21,9 +22,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::process::Stdio;
 use std::time::Instant;
-
-/// The switcher's exit codes for a refusal that may pass.
-const TRANSIENT: [u8; 2] = [202, 203];
 
 /// Starts the job. While the switcher answers 202 or 203, it is tried again.
 pub(super) fn launch(helpers: &mut Helpers<'_, '_>, given: &Equipment) -> Outcome<Pid> {
@@ -86,7 +84,7 @@ fn try_launch(helpers: &mut Helpers<'_, '_>, given: &Equipment) -> Outcome<Resul
 
 fn may_pass(unstarted: &Unstarted) -> bool {
     let Unstarted::Refused(status) = unstarted else { return false };
-    matches!(Status::of(*status), Some(Status::Exited(code)) if TRANSIENT.contains(&code))
+    matches!(Status::of(*status), Some(Status::Exited(code)) if TRANSIENT.contains(&code.into()))
 }
 
 /// Why there is no job, with what was printed meanwhile.
@@ -96,13 +94,14 @@ fn failure(unstarted: Unstarted, printed: &[u8]) -> Failure {
         text => format!("; it said: {}", readable(text)),
     };
     Failure::permanent(match unstarted {
-        Unstarted::Refused(status) => match Status::of(status) {
-            Some(Status::Exited(code)) => format!("the switcher ended with {code} before the job was started{said}"),
-            Some(Status::Killed(signal)) => {
-                format!("signal {signal} ended the switcher before the job was started{said}")
-            }
-            None => format!("the switcher ended before the job was started{said}"),
-        },
+        Unstarted::Refused(status) => {
+            let (code, signal) = match Status::of(status) {
+                Some(Status::Exited(code)) => (Some(code.into()), None),
+                Some(Status::Killed(signal)) => (None, Some(signal)),
+                None => (None, None),
+            };
+            format!("the switcher ended before the job was started, with {}{said}", End { code, signal })
+        }
         Unstarted::Wrapper(text) => format!("the job could not be started: {}", readable(&text)),
         Unstarted::Stopped => "a signal came before the job was started".to_owned(),
         Unstarted::Late => format!("the switcher or the job wrapper did not answer in time{said}"),

@@ -121,10 +121,10 @@ fn ticket_2660_whatever_a_switcher_prints_is_shown_as_one_line() {
     let switcher = scripted_switcher(&site, &script);
     let texts: [(&[u8], &str); 5] = [
         (b"%s%n%d%99999d", "%s%n%d%99999d"),
-        (b"\x1b[2J\r\n\nroot: all is well\x07\x08\0", r"\x1b[2J\x0d\x0a\x0aroot: all is well\x07\x08\x00"),
+        (b"\x1b[2J\r\n\nroot: all is well\x07\x08\0", r"\x1b[2J; root: all is well\x07\x08\x00"),
         (b"\xff\xfe\x80\xc0\xaf", r"\xff\xfe\x80\xc0\xaf"),
         ("\u{202e}\u{9b}2J".as_bytes(), r"\xe2\x80\xae\xc2\x9b2J"),
-        (b"'\"$(id)`id`;|&<>\\", r#"'\"$(id)`id`;|&<>\\"#),
+        (b"'\"$(id)`id`;|&<>\\", r#"'"$(id)`id`;|&<>\"#),
     ];
     for (text, shown) in texts {
         // Once, and until there are ten megabytes of it.

@@ -95,7 +95,18 @@ fn what_cannot_be_executed_is_explained_with_the_errno() {
         (sandbox.at("missing"), "No such file or directory"),
         (sandbox.at("plain"), "Permission denied"),
         (sandbox.path.clone().into(), "Permission denied"),
-        (sandbox.executable("interpreter", "#!/nonexistent\n"), "No such file or directory"),
+        (
+            sandbox.executable("interpreter", "#!/nonexistent\n"),
+            "No such file or directory: the script is there, its interpreter is not: \"/nonexistent\"",
+        ),
+        (
+            sandbox.executable("argument", "#! \t/none xistent -x"),
+            "No such file or directory: the script is there, its interpreter is not: \"/none\"",
+        ),
+        (
+            sandbox.executable("other-lines", "#!/bin/sh\r\ntrue\r\n"),
+            "No such file or directory: the script is there, its interpreter is not, its line ends in CR LF: \"/bin/sh\\x0d\"",
+        ),
         (sandbox.executable("text", "echo no interpreter line\n"), "Exec format error"),
         (sandbox.executable("empty", ""), "Exec format error"),
         (sandbox.executable("binary", "\u{7f}ELF"), "Exec format error"),
