@@ -16,6 +16,7 @@ pub mod outcome;
 pub mod pipe;
 pub mod program;
 pub mod resources;
+pub(crate) mod root;
 pub(crate) mod signal_queue;
 pub mod signals;
 pub(crate) mod switcher_end;

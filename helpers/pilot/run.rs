@@ -8,6 +8,7 @@ use crate::ground::frame;
 use crate::ground::inherited::leave_session_keyring;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::root::require_ordinary_caller;
 use crate::pilot::credential::environment;
 use crate::pilot::home::{At, Home};
 use crate::sys;
@@ -59,6 +60,7 @@ impl RunArguments {
 
 fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let RunArguments { switcher, proxy, sandbox, wrapper, for_wrapper } = RunArguments::parse(arguments)?;
+    require_ordinary_caller()?;
     let home = Home::open(Names::find(&sandbox)?, At::Parked, proxy)?;
     home.open_proxy()?;
     let entered = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

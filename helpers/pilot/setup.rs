@@ -13,6 +13,7 @@ use crate::ground::frame;
 use crate::ground::installation::beside_self;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
 use crate::ground::program::Program;
+use crate::ground::root::require_ordinary_caller;
 use crate::pilot::arguments::SandboxArguments;
 use crate::pilot::home::{At, Home};
 use crate::pilot::report;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
 }
 
 fn work(arguments: SandboxArguments) -> Outcome {
+    require_ordinary_caller()?;
     let SandboxArguments { json, switcher, proxy, sandbox } = arguments;
     let may_lack = policy::load()?.may_lack;
     let names = Names::find(&sandbox)?;

@@ -102,6 +102,15 @@ fn j10_called_as_root_nothing_is_run_unless_that_is_asked_for() {
         as_root().args(["--output", "out"]).script("touch ran").run().expect_refusal(&["as root", "--allow-root"]);
     assert!(done.output.is_empty() && !user.root.join("out").exists());
     assert_eq!(user.temporary_files(), [] as [PathBuf; 0]);
+    for (helper, code, arguments) in [
+        ("condor_glexec_setup", 2, &["/bin/false", "p", "/x", "0", "0"][..]),
+        ("condor_glexec_run", 1, &["/bin/false", "p", "/x", "/bin/true", "-", "-", "-", "/bin/true"]),
+    ] {
+        let mut command = std::process::Command::new(user.program(helper));
+        let ended = command.args(arguments).env_clear().output().unwrap();
+        let said = String::from_utf8([ended.stdout, ended.stderr].concat()).unwrap();
+        assert!(ended.status.code() == Some(code) && said.contains("called as root"), "{helper}: {said}");
+    }
     as_root().args(["--allow-root"]).arg2("--execute", &user.root).script("exit 4").run().expect_quiet(4);
 }
 

@@ -4,6 +4,7 @@ use super::journal::Journal;
 use crate::ground::escape::Escaped;
 use crate::ground::outcome::{Failure, Outcome};
 use crate::ground::program::Program;
+use crate::ground::root::ALLOW_ROOT;
 use crate::job::record::{Record, Status, figures};
 use crate::job::request::Request;
 use crate::job::shown::readable;
@@ -26,7 +27,11 @@ impl Helpers<'_, '_> {
     /// A command that starts one of the helpers. Like the Starter's, it has our environment; they pass on what is for
     /// switchers.
     pub(super) fn command(&self, program: Program) -> Command {
-        Command::new(self.request.helpers.join(program.name()))
+        let mut command = Command::new(self.request.helpers.join(program.name()));
+        if self.request.allow_root {
+            command.env(ALLOW_ROOT, "1");
+        }
+        command
     }
 
     /// Calls setup or cleanup and notes the figures of the copy. Those of the first call are kept: what a second one

@@ -16,6 +16,7 @@ use crate::ground::escape::Escaped;
 use crate::ground::limits;
 use crate::ground::outcome::Outcome;
 use crate::ground::program::Program;
+use crate::ground::root::require_ordinary_account;
 use crate::ground::wait::later;
 use call::Helpers;
 use end::end_family;
@@ -41,7 +42,7 @@ impl<'r> Life<'r> {
         tell: &'r mut dyn FnMut(News<'_>),
     ) -> Outcome<Self> {
         record.begin("prepare");
-        prepare::require_ordinary_account(request)?;
+        require_ordinary_account(request.allow_root)?;
         let supervisor = Supervisor::new()?;
         record.switcher = prepare::switcher(request)?;
         let input = streams::input(request)?;

@@ -1,4 +1,4 @@
-//! What the job is given: an account, a switcher, an environment.
+//! What the job is given: a switcher, an environment.
 
 use crate::ground::limits;
 use crate::ground::outcome::{Failure, OrFail, Outcome};
@@ -8,24 +8,12 @@ use crate::job::request::Request;
 use crate::job::shown::shown;
 use crate::job::streams::Stream;
 use crate::job::workspace::Workspace;
-use rustix::process::{geteuid, getuid};
 
 /// What the job gets through the channel.
 pub(super) struct Equipment {
     pub(super) environment: Vec<u8>,
     /// Its standard input, output and error.
     pub(super) streams: [Stream; 3],
-}
-
-/// Root's own account is nobody's to run jobs in: what confines a job leaves to it what its account owns.
-pub(super) fn require_ordinary_account(request: &Request) -> Outcome {
-    if request.allow_root || !(geteuid().is_root() || getuid().is_root()) {
-        return Ok(());
-    }
-    Err(Failure::permanent(
-        "called as root: the job would be root, too; call it as another account, or with --allow-root where uid 0 is a \
-         container's and all that belongs to it may be the job's",
-    ))
 }
 
 /// The switcher's absolute path.
