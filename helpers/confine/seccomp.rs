@@ -20,6 +20,6 @@ pub(crate) const OWN_FILTERS: u32 = 1;
 
 /// The filters that `glexec_rootless` puts on a job, in this order. How many they are is also a mark: see
 /// `target::job_mark`.
-pub(crate) const ROOTLESS_FILTERS: [Profile; 2] = [ROOTLESS_JOB, ROOTLESS_JOB_ABSENT];
+pub(crate) const ROOTLESS_FILTERS: [Profile; 3] = [ROOTLESS_JOB, ROOTLESS_JOB_ABSENT, ROOTLESS_JOB_UNSUPPORTED];
 
 include!(concat!(env!("OUT_DIR"), "/profiles.rs"));

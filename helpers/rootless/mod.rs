@@ -9,18 +9,18 @@
 //! * no capabilities, where the caller has any (a container's may), since neither of the others holds them all;
 //! * a Landlock domain ([`boundary`]): which files can be opened, made, renamed or removed; no signal to, no tracing of
 //!   and no abstract UNIX socket to anything outside;
-//! * a seccomp filter ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal,
-//!   set-id files, news of what happens to files (inotify, fanotify), System V IPC, keyrings and other things that
-//!   belong to the account as a whole.
+//! * seccomp filters ([`filter`]) for what Landlock does not know: sockets with a path, input put into a terminal,
+//!   set-id files, owners and attributes of files by name, scheduling of other processes, news of what happens to files
+//!   (inotify, fanotify), System V IPC, keyrings and other things that belong to the account as a whole.
 //!
 //! # What it does not protect from
 //!
 //! The job has the pilot's user id. Landlock does not know about metadata, so the job can see that a file of the pilot
-//! exists and how large it is, can read where a symbolic link leads, and can change permission bits, access control
-//! lists and times of what the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`,
-//! `S.condor` and the sandboxes of other jobs are among that, so that it can disturb those jobs and the helpers. It can
-//! lower the priority of the pilot's processes, and uses up the account's limits (processes, descriptors under way,
-//! quota). The network is open to it. What the pilot keeps below the directories of programs is readable to it.
+//! exists and how large it is, can read where a symbolic link leads, and can change permission bits and times of what
+//! the pilot owns, if it knows the path (not the content, and not the set-id bits): `EXECUTE`, `S.condor` and the
+//! sandboxes of other jobs are among that, so that it can disturb those jobs and the helpers. It uses up the account's
+//! limits (processes, descriptors under way, quota). The network is open to it. What the pilot keeps below the
+//! directories of programs is readable to it.
 
 #![forbid(unsafe_code)]
 

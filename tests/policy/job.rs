@@ -142,9 +142,9 @@ fn secret_variables_are_not_the_jobs_wherever_they_come_from() {
 #[ignore = "needs root"]
 fn in_the_domain_of_the_rootless_switcher_the_policy_is_read_and_adds_to_the_domain() {
     let site = Site::new();
-    // The switcher's own two filters, and the two of the policy.
+    // The switcher's own three filters, and the two of the policy.
     for (policy, filters, refusal) in
-        [("", "2", ""), ("job-seccomp = job\n", "4", ""), ("nonsense\n", "", "/etc/glexec-rs/policy:1: ")]
+        [("", "3", ""), ("job-seccomp = job\n", "5", ""), ("nonsense\n", "", "/etc/glexec-rs/policy:1: ")]
     {
         let sandbox = site.empty_sandbox();
         let (channel, theirs) = Channel::open();

@@ -136,9 +136,9 @@ pub struct Status {
 }
 
 impl Status {
-    /// Whether it carries the two filters of a job more than somebody outside.
+    /// Whether it carries the three filters of a job more than somebody outside.
     pub fn is_inside_domain(&self, outside: u32) -> bool {
-        self.no_new_privs && self.seccomp_filters >= outside + 2
+        self.no_new_privs && self.seccomp_filters >= outside + 3
     }
 }
 

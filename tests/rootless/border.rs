@@ -3,7 +3,7 @@
 use crate::attempts::{ATTACKS, attempts};
 use crate::call_numbers::UNREVIEWED;
 use crate::playground::{Playground, SECRET, text};
-use crate::{probe, set_id};
+use crate::{account, probe, set_id};
 use libc::{ENOSYS, EPERM};
 use std::collections::BTreeMap;
 use std::fs;
@@ -52,6 +52,11 @@ fn assert_answers(results: &BTreeMap<String, i32>, inside: bool, output: &Output
     for (name, _) in UNREVIEWED.iter().filter(|_| inside) {
         if results.get(*name) != Some(&ENOSYS) {
             wrong.push(format!("{name}: {:?} instead of ENOSYS", results.get(*name)));
+        }
+    }
+    for (name, expected) in account::expected(inside) {
+        if results.get(&name) != Some(&expected) {
+            wrong.push(format!("{name}: {:?} instead of {expected}", results.get(&name)));
         }
     }
     for (name, ..) in set_id::attempts() {
@@ -143,4 +148,22 @@ fn calls_in_the_32_bit_convention_end_the_process() {
     let (results, output) = attempts(inside, 1, &playground, " i386_call");
     assert!(results.is_empty());
     assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(libc::SIGSYS));
+}
+
+#[test]
+fn w13_j3_ordinary_tools_do_without_what_is_refused() {
+    let playground = Playground::new();
+    let script = playground.script(
+        "#!/bin/sh
+         set -e
+         mkdir d; echo x > d/f; ln -s f d/l; chmod 750 d
+         ls -lR d; ls -ld / /usr
+         cp -a d e; cp -p d/f g; cp --preserve=all -r d h; install -m 755 d/f i; mv d/f d/k; sed -i s/x/y/ e/f
+         tar -cf t d; mkdir x; tar -xpf t -C x; touch -r g i; rm -r h
+         nice -n 3 true; nice -n 19 ls d; taskset -c \"$(taskset -cp $$ | sed 's/.*: //')\" true
+         chrt -o 0 true; chrt -b 0 true; ionice -c 3 true
+         timeout 9 true",
+    );
+    let (stdout, stderr) = text(&playground.run(&script, [""; 0]));
+    assert_eq!(stderr, "", "{stdout}");
 }

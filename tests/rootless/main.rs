@@ -2,6 +2,7 @@
 //!
 //! Needs no privilege: as root the pilot is an unprivileged account, otherwise it is whoever runs the tests.
 
+mod account;
 mod attempts;
 mod border;
 #[path = "../common/call_numbers.rs"]

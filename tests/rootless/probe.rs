@@ -2,7 +2,7 @@
 //! started there; it prints what the kernel answered to each attempt.
 
 use crate::call_numbers::{KEXEC_FILE_LOAD, UNREVIEWED};
-use crate::set_id;
+use crate::{account, set_id};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags};
 use std::collections::BTreeMap;
 use std::ffi::{CString, c_long};
@@ -39,7 +39,11 @@ impl Aim {
         format!("/proc/{}/{entry}", self.pid)
     }
 
-    fn outside(&self, name: &str) -> PathBuf {
+    pub fn pid(&self) -> c_long {
+        self.pid.into()
+    }
+
+    pub fn outside(&self, name: &str) -> PathBuf {
         self.base.join(name)
     }
 }
@@ -70,6 +74,9 @@ pub fn main() {
             if chosen.is_empty() {
                 for (name, number) in UNREVIEWED {
                     say(name, done(number, [-1, 0, 0, 0, 0, 0]));
+                }
+                for (name, answer) in account::answers(&aim) {
+                    say(&name, answer);
                 }
                 for (name, call, mode) in set_id::attempts() {
                     say(&name, call(mode));
