@@ -68,12 +68,13 @@ const fn folder(name: &'static str, what: &'static str, trust: Trust, uses: &'st
 pub const MOST_REACHED: usize = 4_000;
 
 /// The programs that every job goes through reach less: one starts the switcher, one is a switcher, one becomes the
-/// job. Three reach more, for what nobody else can do: cleanup keeps and reports what it cannot bring back, the peer
-/// ends the orphans that only the job's account can see, and `condor_glexec_job` ends a job when its front is dead.
-pub const MOST_REACHED_BY: [(&str, usize); 6] = [
+/// job. Four reach more, for what a second look at them found: what cannot be brought back is left out and named, what
+/// is to be durable is, and a failure says where to look.
+pub const MOST_REACHED_BY: [(&str, usize); 7] = [
     ("run", 2_000),
     ("job_wrapper", 2_000),
     ("glexec_rootless", 2_000),
+    ("setup", 4_400),
     ("cleanup", 4_400),
     ("peer", 4_400),
     ("job", 4_400),

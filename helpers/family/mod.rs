@@ -10,7 +10,7 @@
 
 mod descent;
 mod hunt;
-mod lineage;
+pub(crate) mod lineage;
 
 use crate::confine::Confined;
 use crate::ground::argv::decimal;

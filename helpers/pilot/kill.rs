@@ -2,6 +2,7 @@
 
 use crate::confine::landlock::Grant;
 use crate::confine::side::{KILL_PILOT, reading};
+use crate::family::lineage::only_descendant;
 use crate::family::{Hunt, Proc};
 use crate::files::path::{split, trusted_directory};
 use crate::files::proxy;
@@ -84,12 +85,11 @@ fn signal_one(arguments: &KillArguments, process: &OwnedFd) -> Outcome {
         match proc.as_ref().filter(|_| direct == Err(Errno::PERM)) {
             None => Ok(direct),
             // The caller may know the job by a switcher that stays, and is root's.
-            Some(proc) => Ok(Proc::new(proc.as_fd(), target.proof)
-                .only_descendant(number(arguments.pid), |below| {
-                    let answer = deliver(target, below.as_fd(), signal)?;
-                    Ok((answer != Err(Errno::PERM)).then_some(answer))
-                })?
-                .unwrap_or(direct)),
+            Some(proc) => Ok(only_descendant(Proc::new(proc.as_fd(), target.proof), number(arguments.pid), |below| {
+                let answer = deliver(target, below.as_fd(), signal)?;
+                Ok((answer != Err(Errno::PERM)).then_some(answer))
+            })?
+            .unwrap_or(direct)),
         }
     })?;
     match answered {

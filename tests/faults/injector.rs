@@ -175,8 +175,8 @@ pub fn strike_close(running: Running, side: Side, number: usize, errno: i32) -> 
     (hit, finished)
 }
 
-/// Lets this side's `which`th call of this kind, counted from 0, not be made and come back with `answer`; `None`: all of
-/// them. Gives how many that were.
+/// Lets this side's `which`th call of this kind, counted from 0, not be made and come back with `answer`; `None`: all
+/// of them. Gives how many that were.
 pub fn answer(running: Running, side: Side, call: c_long, which: Option<usize>, answer: i64) -> (usize, Finished) {
     let (mut seen, mut answered, mut pending) = (0, 0, None);
     let finished = walk(running, |at, _, tracee, event| match event {

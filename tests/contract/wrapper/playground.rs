@@ -99,8 +99,8 @@ pub fn give(path: &Path) {
     }
 }
 
-/// Keeps what is called from the test as `glexec_rootless` does, as far as the wrapper can tell: in one account it starts
-/// no job otherwise.
+/// Keeps what is called from the test as `glexec_rootless` does, as far as the wrapper can tell: in one account it
+/// starts no job otherwise.
 #[allow(unsafe_code)]
 fn confine(call: &mut Command) {
     use landlock::{Ruleset, RulesetAttr, Scope};
