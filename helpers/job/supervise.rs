@@ -75,9 +75,12 @@ impl Supervisor {
         let failed = || format!("cannot start {}", Escaped(program.as_encoded_bytes()));
         let processes = (leader == Leader::Session).then(|| left_for_job(self.processes_before));
         set_child_up(&mut command, directory, leader, processes).or_fail(failed)?;
-        let child = command.spawn().or_fail(failed)?;
+        let mut child = command.spawn().or_fail(failed)?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or("no process id").or_fail(failed)?;
-        let running = pidfd_open(pid, PidfdFlags::empty()).or_fail(failed)?;
+        let running = pidfd_open(pid, PidfdFlags::empty()).or_fail(failed).inspect_err(|_| {
+            // Nobody could watch it, and what it does would race with what is done instead.
+            let _ = child.kill().and_then(|()| child.wait());
+        })?;
         self.started.insert(pid, Started::Runs(running));
         Ok(pid)
     }

@@ -235,7 +235,8 @@ const OF_THE_JOB: [(&str, End); 32] = [
     ("open", End::Printed),
 ];
 
-/// Without these it can no longer take a sandbox back or remove it, and leaves it.
+/// Without these it may not see that the sandbox is back, or cannot remove it, and leaves it; unless a cleanup that it
+/// could not wait for was done in time.
 const CANNOT_REMOVE: [&str; 4] = ["ppoll", "read", "unlinkat", "wait4"];
 
 #[test]
@@ -274,7 +275,7 @@ fn the_job_is_run_or_it_is_said_why_not() {
                 "{call} {errno}: {finished:?}"
             );
         }
-        assert_eq!(is_left, CANNOT_REMOVE.contains(&call), "{call} {errno}: {finished:?}");
+        assert!(!is_left || CANNOT_REMOVE.contains(&call), "{call} {errno}: {finished:?}");
         remove_dir_all(&temporary).unwrap();
     }
 }
