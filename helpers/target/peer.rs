@@ -44,6 +44,7 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     let connection = take_connection()?;
     connection.send(GREETING, &[]).or_fail(|| "cannot greet the pilot side")?;
     let switched = switched::require(&connection, switched::is_started_without_privileges);
+    let refused = switched.is_err();
     let result = switched.and_then(|()| match operation {
         Operation::Setup => setup::receive(&connection, may_lack, durable),
         Operation::Cleanup => cleanup::give_back(&connection, may_lack),
@@ -53,8 +54,10 @@ fn work(arguments: Arguments) -> Outcome<ExitCode> {
     if let Err(failure) = &result {
         // The pilot may be gone; then nobody is left to tell.
         let _ = connection.send(&Failed(failure.to_string().as_bytes()).encode(), &[]);
-        // What it still sends must not meet a closed socket, or it hears of that instead.
-        connection.wait_for_end(limits::UNDO_DEADLINE);
+        if refused {
+            // Its request, which nobody reads, must not meet a closed socket, or it hears of that instead.
+            connection.wait_for_end(limits::UNDO_DEADLINE);
+        }
     }
     result.map(|()| ExitCode::SUCCESS)
 }
