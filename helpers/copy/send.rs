@@ -6,7 +6,7 @@ use crate::copy::report::{LeftOutList, Report};
 use crate::files::component::Component;
 use crate::files::metadata::Metadata;
 use crate::files::name::Name;
-use crate::files::walk::{LIST, Opened, Walk, mode_of, open_closed, open_directory};
+use crate::files::walk::{LIST, Opened, Walk, mode_of, open_closed, open_unmounted};
 use crate::ground::escape::{Escaped, Said};
 use crate::ground::heartbeat::beat;
 use crate::ground::limits;
@@ -274,11 +274,8 @@ impl Sender<'_> {
     }
 
     fn directory(&mut self, name: Name<'_>) -> Result<Next, Trouble> {
-        let is_mount = |found: &Metadata| !found.shares_mount_with(&self.top);
-        let mounted = is_mount(&Metadata::at(self.walk.directory(), name.bytes())?);
-        // The server of what is mounted there may never answer who opens it.
-        let opened = if mounted { None } else { Some(open_directory(self.walk.directory(), name.bytes(), LIST)?) };
-        let Some(Opened { directory: child, found, restore }) = opened.filter(|opened| !is_mount(&opened.found)) else {
+        let opened = open_unmounted(self.walk.directory(), name.bytes(), LIST, &self.top)?;
+        let Some(Opened { directory: child, found, restore }) = opened else {
             self.leave_out(name, Reason::OtherFileSystem)?;
             return Ok(Next::Sibling);
         };

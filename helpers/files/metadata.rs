@@ -1,6 +1,6 @@
 //! What the file system says about an open descriptor or a name, never following a link and never asking a server.
 
-use rustix::fs::{AtFlags, FileType, Statx, StatxAttributes, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
+use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, Timespec, Timestamps, UTIME_OMIT, statx};
 use rustix::io::Errno;
 use rustix::path::Arg;
 use std::os::fd::AsFd;
@@ -30,8 +30,6 @@ pub struct Metadata {
     pub owner: u32,
     /// The group.
     pub(crate) group: u32,
-    /// Whether something is mounted here.
-    pub(crate) is_mount_root: bool,
     /// How many names it has.
     pub links: u32,
     /// Bytes.
@@ -98,7 +96,6 @@ impl From<&Statx> for Metadata {
             mode: found.stx_mode & 0o7777,
             owner: found.stx_uid,
             group: found.stx_gid,
-            is_mount_root: found.stx_attributes.contains(StatxAttributes::MOUNT_ROOT),
             links: found.stx_nlink,
             size: found.stx_size,
             stored: found.stx_blocks.saturating_mul(512),

@@ -2,8 +2,7 @@
 
 use crate::confine::Confined;
 use crate::files::component::Component;
-use crate::files::metadata::Metadata;
-use crate::files::walk::{CHANGE, Opened, Walk, open_directory};
+use crate::files::walk::{CHANGE, Walk, open_directory, open_unmounted};
 use crate::ground::heartbeat::beat;
 use crate::ground::limits;
 use core::mem::MaybeUninit;
@@ -69,7 +68,10 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
     loop {
         let at_top = walk.depth() == 0;
         match next_directory(walk.directory(), &mut cookie, |name| !at_top || wanted(name), &mut trouble)? {
-            Some(name) => match open_unmounted(walk.directory(), &name, &top.found) {
+            // What somebody mounted there was not copied, and is not this sandbox's.
+            Some(name) => match open_unmounted(walk.directory(), &name, CHANGE, &top.found)
+                .and_then(|unmounted| unmounted.ok_or(Errno::BUSY))
+            {
                 Ok(child) => {
                     walk.enter(child.directory, Note { name, passes, cookie })?;
                     (passes, cookie) = (0, 0);
@@ -98,17 +100,6 @@ fn remove_where(root: BorrowedFd<'_>, wanted: impl Fn(&CStr) -> bool) -> Result<
             }
         }
     }
-}
-
-/// Opens a directory, unless something is mounted there: that was not copied, and is not this sandbox's; its server
-/// may never answer who opens it.
-fn open_unmounted(parent: BorrowedFd<'_>, name: &CStr, top: &Metadata) -> Result<Opened, Errno> {
-    let is_mount = |found: &Metadata| !found.shares_mount_with(top);
-    if is_mount(&Metadata::at(parent, name)?) {
-        return Err(Errno::BUSY);
-    }
-    let opened = open_directory(parent, name, CHANGE)?;
-    if is_mount(&opened.found) { Err(Errno::BUSY) } else { Ok(opened) }
 }
 
 /// Removes the files of a directory, from `cookie` on, until it meets a directory, whose name it gives; `None` at its

@@ -111,6 +111,24 @@ pub fn open_directory(parent: BorrowedFd<'_>, name: impl Arg + Copy, needed: u16
     Ok(Opened { directory, found, restore: before.map(mode_of) })
 }
 
+/// The same, unless something is mounted there, which `None` says: whoever serves that may never answer who opens it.
+/// `top` is what all that is not mounted lies below.
+///
+/// # Errors
+/// As above.
+pub(crate) fn open_unmounted(
+    parent: BorrowedFd<'_>,
+    name: impl Arg + Copy,
+    needed: u16,
+    top: &Metadata,
+) -> Result<Option<Opened>, Errno> {
+    if !Metadata::at(parent, name)?.shares_mount_with(top) {
+        return Ok(None);
+    }
+    let opened = open_directory(parent, name, needed)?;
+    Ok(Some(opened).filter(|opened| opened.found.shares_mount_with(top)))
+}
+
 /// Opens something of our own that denies even us, which gets the mode 0700 for that. Also gives the bits before.
 ///
 /// No other mode: a confined process may change modes of names, about which Landlock knows nothing, to this one only.

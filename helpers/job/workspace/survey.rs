@@ -44,7 +44,7 @@ pub(super) fn survey(directory: &Directory, proxy: &Component, held: &[Held]) ->
     let mut survey = Survey {
         walk: Walk::new(home, limits::DEPTH),
         path: Vec::new(),
-        device: top.device(),
+        top,
         proxy,
         held,
         entries: 0,
@@ -70,7 +70,8 @@ struct Survey<'s> {
     walk: Walk<Note>,
     /// The path of the current directory in the sandbox, with a slash at the end.
     path: Vec<u8>,
-    device: u64,
+    /// The sandbox itself.
+    top: Metadata,
     proxy: &'s Component,
     held: &'s [Held],
     entries: u64,
@@ -127,7 +128,7 @@ impl Survey<'_> {
             }
             let shown = Escaped(&[&self.path[..], name].concat()).to_string();
             let found = self.look(name, &shown)?;
-            if found.is_directory() && found.device() == self.device && !found.is_mount_root {
+            if found.is_directory() && !self.is_elsewhere(&found) {
                 let opened = open_directory(self.walk.directory(), name, LIST)
                     .or_fail(|| format!("cannot open {shown} in the sandbox"))?;
                 let path_length = self.path.len();
@@ -199,10 +200,15 @@ impl Survey<'_> {
         }
     }
 
+    /// Whether it is mounted there, or on a file system or subvolume of its own.
+    fn is_elsewhere(&self, found: &Metadata) -> bool {
+        found.device() != self.top.device() || !found.shares_mount_with(&self.top)
+    }
+
     /// Why an entry would not come back as it is, if so.
     fn reason(&self, name: &[u8], found: &Metadata) -> Result<Option<String>, Errno> {
         let fixed = |text: &str| Ok(Some(text.to_owned()));
-        if found.device() != self.device || found.is_mount_root {
+        if self.is_elsewhere(found) {
             return fixed("is a mount point, or on a file system or subvolume of its own");
         }
         match found.kind {
