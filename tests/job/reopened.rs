@@ -97,6 +97,14 @@ fn r15_with_one_account_pipes_the_null_device_and_files_in_the_sandbox_can_be_op
     check(&user.home, || user.job().command, &user.home.join("output"), EVERYTHING, NOTHING);
 }
 
+/// A call of the pilot's, for a job of the target account.
+fn with_two_accounts(site: &Site, pilot: &Path, proxy: &Path) -> Command {
+    let mut job = Command::new(site.program("condor_glexec_job"));
+    job.current_dir(pilot).env_clear().uid(PILOT.uid()).gid(PILOT.gid()).arg("--switcher").arg(site.switcher());
+    job.arg("--proxy").arg(proxy).arg("--execute").arg(&site.execute);
+    job
+}
+
 #[test]
 #[ignore = "needs root"]
 fn r15_with_two_accounts_they_can_be_opened_again_for_what_they_are() {
@@ -104,12 +112,7 @@ fn r15_with_two_accounts_they_can_be_opened_again_for_what_they_are() {
     let pilot = site.root.join("pilot");
     let proxy = site.private_file("proxy", &pem(9));
     site.expect_left("out");
-    let job = || {
-        let mut job = Command::new(site.program("condor_glexec_job"));
-        job.current_dir(&pilot).env_clear().uid(PILOT.uid()).gid(PILOT.gid()).arg("--switcher").arg(site.switcher());
-        job.arg("--proxy").arg(&proxy).arg("--execute").arg(&site.execute);
-        job
-    };
+    let job = || with_two_accounts(&site, &pilot, &proxy);
     check(&pilot, job, &site.execute.join("out"), AS_PASSED, FOR_ALL_TO_READ);
 }
 
@@ -125,9 +128,7 @@ fn r15_nothing_with_a_name_of_its_own_is_opened_up() {
     mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
     let held = pilots(File::options().read(true).write(true).open(&fifo).unwrap());
     let private = pilots(File::options().append(true).open(&file).unwrap());
-    let mut job = Command::new(site.program("condor_glexec_job"));
-    job.current_dir(&pilot).env_clear().uid(PILOT.uid()).gid(PILOT.gid()).arg("--switcher").arg(site.switcher());
-    job.arg("--proxy").arg(&proxy).arg("--execute").arg(&site.execute);
+    let mut job = with_two_accounts(&site, &pilot, &proxy);
     let streams = [held.try_clone().unwrap(), private, held];
     assert_eq!(verdict(&mut job, &site.execute.join("out"), (streams, Vec::new())), NOTHING);
     for path in [fifo, file] {
