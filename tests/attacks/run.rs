@@ -3,6 +3,7 @@
 
 use crate::common::{
     Call, Channel, Finished, GREG, MALLORY, PILOT, Sandbox, Site, Sleeper, as_account, finish, pem, put_file, put_link,
+    write_program,
 };
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::ffi::{CString, OsString};
@@ -101,7 +102,7 @@ fn r2_the_callers_session_keyring_goes_no_further_than_the_helper() {
     let (peer, keys) = (site.program("condor_glexec_peer"), site.execute.join("keys"));
     site.expect_left("keys");
     fs::remove_file(&peer).unwrap();
-    fs::write(&peer, format!("#!/bin/sh\ncat /proc/keys > {}\n", keys.display())).unwrap();
+    write_program(&peer, format!("#!/bin/sh\ncat /proc/keys > {}\n", keys.display()));
     finish(PILOT, &peer, 0o755);
     with_key(site.cleanup(&sandbox)).run().expect_refusal(1, &[]);
     let seen = fs::read_to_string(keys).unwrap();

@@ -40,7 +40,7 @@ pub use process::{Sleeper, await_state, await_that, peak_memory};
 pub use programs::{built, built_program};
 pub use proxy::pem;
 pub use sandbox::{Sandbox, Seat, finish, nest, put_file, put_link};
-pub use site::{FileSystem, Site, copy_program, install_built};
+pub use site::{FileSystem, Site, copy_program, install_built, write_program};
 pub use snapshot::{Entry, Kind, Snapshot};
 pub use switcher::SwitcherCall;
 

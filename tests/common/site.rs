@@ -10,7 +10,7 @@ use super::process::await_that;
 use super::programs::built;
 use super::sandbox::{Sandbox, finish, put_file};
 use super::switcher::{self, SwitcherCall};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -292,6 +292,12 @@ pub fn install_built(built: &Path, at: &Path) {
 /// meanwhile would hold open, and a file that is open for writing cannot be executed.
 pub fn copy_program(from: &Path, to: &Path, mode: &str) {
     run(Command::new("install").args(["-m", mode]).arg(from).arg(to));
+}
+
+/// Writes a script that is to be executed, by another process for the same reason.
+pub fn write_program(at: &Path, script: impl AsRef<OsStr>) {
+    let write = "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"";
+    run(Command::new("/bin/sh").args(["-c", write, "sh"]).arg(at).arg(script));
 }
 
 fn mount(file_system: FileSystem, root: &Path, at: &Path) {

@@ -1,7 +1,7 @@
 //! `condor_glexec_run` against the built programs, with two accounts: what the Starter gives it and expects of it. In
 //! the wrapper's place there is a script that tells what it finds; the wrapper itself has tests of its own.
 
-use crate::common::{Call, Channel, Finished, GREG, Kind, Sandbox, Seat, Site, as_account};
+use crate::common::{Call, Channel, Finished, GREG, Kind, Sandbox, Seat, Site, as_account, write_program};
 use rustix::process::Resource;
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -37,8 +37,7 @@ const SCRIPT: &str = "10";
 fn probe(site: &Site) -> PathBuf {
     let path = site.root.join("probe");
     if !path.exists() {
-        fs::write(&path, PROBE).unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        write_program(&path, PROBE);
     }
     path
 }

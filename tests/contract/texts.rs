@@ -1,6 +1,6 @@
 //! What stands in a hold reason: one line that a person can read, with what others said in it.
 
-use crate::common::{PILOT, Site, put_file};
+use crate::common::{PILOT, Site, finish, write_program};
 use rustix::fs::{XattrFlags, setxattr};
 
 /// A default ACL as it is stored: what the owner, the group and others are to have of what is made in a directory.
@@ -29,7 +29,8 @@ fn p9_the_switchers_end_is_explained_and_what_it_printed_is_readable() {
         ("kill -TERM $$", 2, "with signal 15; it said"),
     ] {
         let script = format!("#!/bin/sh\nprintf 'cannot map \"/CN=x\"\\n\\n\\033[0m see \\\\x\\n' >&2\n{end}\n");
-        put_file(PILOT, &switcher, script.as_bytes(), 0o755);
+        write_program(&switcher, script);
+        finish(PILOT, &switcher, 0o755);
         let arguments = [switcher.clone().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
         let finished = site.setup(&sandbox).only_args(arguments).args(["0", "0"]).run();
         finished.expect_refusal(code, &[words, r#"; it said: cannot map "/CN=x"; \x1b[0m see \x"#]);

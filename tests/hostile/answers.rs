@@ -1,10 +1,11 @@
 //! In the place of the peer: whatever it answers, the pilot's side refuses it or leaves it out.
 
-use crate::common::{Finished, GREG, Sandbox, Site, Sleeper, Snapshot, copy_program, finish, pem, put_file};
+use crate::common::{
+    Finished, GREG, Sandbox, Site, Sleeper, Snapshot, copy_program, finish, pem, put_file, write_program,
+};
 use crate::fuse::{self, Fuse};
 use crate::target;
 use crate::target::{ATTACKS, Answer, Attack};
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 /// Which attack this process is to play, as the peer.
@@ -33,8 +34,7 @@ fn take_the_peers_place(site: &Site, name: &str) {
         played.display()
     );
     let _ = std::fs::remove_file(site.program("condor_glexec_peer"));
-    std::fs::write(site.program("condor_glexec_peer"), script).unwrap();
-    std::fs::set_permissions(site.program("condor_glexec_peer"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&site.program("condor_glexec_peer"), script);
 }
 
 fn give_the_peer_back(site: &Site) {

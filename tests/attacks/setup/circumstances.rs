@@ -1,11 +1,11 @@
 //! The switcher, interruptions, other helpers, and what is set at entry.
 
-use crate::common::another_round;
 use crate::common::{GREG, PILOT, Seat, Site};
+use crate::common::{another_round, write_program};
 use rustix::fs::{XattrFlags, setxattr};
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -65,8 +65,7 @@ fn s7_each_attempt_begins_afresh() {
 /// `$SWITCHER`.
 fn scripted_switcher(site: &Site, script: &str) -> PathBuf {
     let path = site.program("scripted-switcher");
-    fs::write(&path, format!("#!/bin/sh\nSWITCHER={}\n{script}\n", site.switcher().display())).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, format!("#!/bin/sh\nSWITCHER={}\n{script}\n", site.switcher().display()));
     path
 }
 

@@ -1,6 +1,6 @@
 //! A sandbox for the wrapper, and a Starter's stand-in that drives it.
 
-use crate::common::GREG;
+use crate::common::{GREG, write_program};
 use crate::starter::Starter;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, UCred, sendmsg};
 use rustix::process::{Uid, getegid, geteuid, getpid};
@@ -70,17 +70,10 @@ impl Sandbox {
         fs::symlink_metadata(self.at(name)).is_ok()
     }
 
-    /// An executable file. Written by another process: a program that is open for writing in any process, were it only
-    /// between the fork and the exec of another test, cannot be executed.
+    /// An executable file.
     pub fn executable(&self, name: impl AsRef<OsStr>, content: &str) -> OsString {
         let path = self.at(name);
-        let written = Command::new("/bin/sh")
-            .args(["-c", "printf %s \"$2\" > \"$1\" && chmod 755 \"$1\"", "sh"])
-            .arg(&path)
-            .arg(content)
-            .status()
-            .unwrap();
-        assert!(written.success());
+        write_program(Path::new(&path), content);
         give(path.as_ref());
         path
     }

@@ -2,6 +2,7 @@
 
 use super::{HANGS, Left, assert_due, at_deadline, side_by_side};
 use crate::common::raw::{self, GREETING};
+use crate::common::write_program;
 use crate::common::{Call, GREG, PILOT, Site, Sleeper, Snapshot, as_account, await_that, pem, put_file};
 use crate::{etc, full};
 use glexec_rs::ground::limits;
@@ -9,7 +10,6 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// Reads what it is sent until the socket ends.
@@ -28,11 +28,9 @@ fn records(record: &[u8]) -> String {
 /// Lets a shell that does `script` after the greeting stand in for the peer; the real one is `real_peer` beside it.
 fn replace_peer(site: &Site, script: &str) {
     let greeting = if script.contains("real_peer") { ":".into() } else { send(GREETING) };
-    let [peer, real, file] = ["condor_glexec_peer", "real_peer", "script"].map(|name| site.program(name));
+    let [peer, real] = ["condor_glexec_peer", "real_peer"].map(|name| site.program(name));
     fs::rename(&peer, &real).unwrap();
-    fs::write(&file, format!("#!/bin/sh\n{greeting}\n{script}\n")).unwrap();
-    // Written by another process: see the installation of the programs.
-    assert!(Command::new("install").args(["-m", "755"]).args([&file, &peer]).status().unwrap().success());
+    write_program(&peer, format!("#!/bin/sh\n{greeting}\n{script}\n"));
 }
 
 fn restore_peer(site: &Site) {

@@ -1,10 +1,8 @@
 //! A switcher that never starts the peer.
 
 use super::{HANGS, Left, at_deadline, side_by_side};
-use crate::common::{Finished, GREG, PILOT, Sandbox, Site, Sleeper, pem, put_file};
+use crate::common::{Finished, GREG, PILOT, Sandbox, Site, Sleeper, pem, put_file, write_program};
 use glexec_rs::ground::limits;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -68,8 +66,7 @@ fn prints_for_ever() {
     let sandbox = site.sandbox();
     let given = sandbox.snapshot();
     let switcher = site.root.join("endless");
-    fs::write(&switcher, "#!/bin/sh\nexec yes all work and no play\n").unwrap();
-    fs::set_permissions(&switcher, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&switcher, "#!/bin/sh\nexec yes all work and no play\n");
     let call = |sandbox: &Sandbox| -> Finished {
         let arguments = [switcher.clone().into_os_string(), sandbox.proxy.clone(), sandbox.path.clone().into()];
         site.setup(sandbox).only_args(arguments).args(["0", "0"]).time_limit(HANGS).run()
