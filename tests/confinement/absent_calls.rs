@@ -237,7 +237,7 @@ const OF_THE_JOB: [(&str, End); 32] = [
 
 /// Without these it may not see that the sandbox is back, or cannot remove it, and leaves it; unless a cleanup that it
 /// could not wait for was done in time.
-const CANNOT_REMOVE: [&str; 4] = ["ppoll", "read", "unlinkat", "wait4"];
+const CANNOT_REMOVE: [&str; 5] = ["pidfd_open", "ppoll", "read", "unlinkat", "wait4"];
 
 #[test]
 #[ignore = "needs root"]
